@@ -1,1 +1,41 @@
+//! The audit ledger: one hash chain that is one RFC 6962 Merkle tree that is one C2SP `tlog-tiles` log.
+//!
+//! This crate makes the exact bytes of entries, links them, proves them and checks them. It promises that the
+//! bytes that were hashed are the bytes that are handed out, that a [`Receipt`] exists only for what somebody
+//! swore is durable ([`Batch::durable`]), and that [`verify()`] trusts nothing but the keys and checkpoints it
+//! was given. It never opens a file, reads a clock, draws a random number or runs async: salts, ids, times
+//! (milliseconds since 1970 UTC) and readers come as arguments.
+//!
+//! In reading order: a [`Digest`] and the one spelling of a JSON value ([`canonical`]); what an entry says
+//! ([`kind`], [`entry`]) and whom it is about ([`subject`]); how entries become a tree ([`tree`]) and a chain
+//! ([`chain`]); the C2SP texts ([`note`], [`checkpoint`], [`receipt`], [`tile`]); what an auditor is handed
+//! ([`bundle`]), whom he trusts ([`trust`]) and what he finds ([`mod@verify`]).
 
+mod digest;
+
+pub mod canonical;
+pub mod kind;
+
+pub mod entry;
+pub mod subject;
+
+pub mod chain;
+pub mod tree;
+
+pub mod checkpoint;
+pub mod note;
+pub mod receipt;
+pub mod tile;
+
+pub mod bundle;
+pub mod trust;
+pub mod verify;
+
+pub use chain::{Batch, Durable, Head, Receipt};
+pub use checkpoint::Checkpoint;
+pub use digest::Digest;
+pub use entry::{Body, Entry, Header};
+pub use kind::What;
+pub use note::LogKey;
+pub use subject::Pseudonyms;
+pub use verify::verify;

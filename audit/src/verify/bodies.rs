@@ -1,0 +1,275 @@
+//! The disclosed half of a bundle: bodies against their headers, identities against their pseudonyms, and
+//! entries outside the range against the checkpoint.
+
+use std::collections::{BTreeMap, HashMap};
+use std::str;
+
+use serde_json::{Map, Value};
+
+use super::lines::Lines;
+use super::report::Check;
+use super::{lines, small};
+use crate::Digest;
+use crate::bundle::{BODIES, BundleSource, OPENINGS, RECEIPTS};
+use crate::canonical::MAX_BODY;
+use crate::checkpoint::{Checkpoint, decimal};
+use crate::entry::{Body, Header};
+use crate::receipt::Proof;
+use crate::subject::opened;
+
+/// Most `receipts/` of one bundle: they are held in memory.
+const MAX_RECEIPTS: usize = 65_536;
+
+/// Longest line of `bodies.tsv`: 20 digits, a tab, a body.
+const MAX_BODY_LINE: usize = MAX_BODY + 21;
+
+/// Longest line of `openings.tsv`: two digests, two tabs, an id.
+const MAX_OPENING_LINE: usize = 4_096;
+
+/// Entries outside the range, each proven under the bundle's checkpoint.
+#[derive(Default)]
+pub(super) struct Outside(BTreeMap<u64, Header>);
+
+impl Outside {
+    /// Reads and proves `receipts/SEQ.tlog-proof`; a false one is a fault of the root.
+    pub(super) fn read(
+        source: &dyn BundleSource,
+        checkpoint: &Checkpoint,
+        root: &mut Check,
+    ) -> Self {
+        let names = source.names();
+        let names = names.iter().filter(|name| name.starts_with(RECEIPTS));
+        let mut outside = Self::default();
+        for (n, name) in names.enumerate() {
+            if n == MAX_RECEIPTS {
+                root.fail(None, format!("more than {MAX_RECEIPTS} receipts"));
+                break;
+            }
+            match prove(source, name, checkpoint) {
+                Ok(header) => drop(outside.0.insert(header.seq, header)),
+                Err(text) => root.fail(None, text),
+            }
+        }
+        outside
+    }
+
+    pub(super) fn headers(&self) -> impl Iterator<Item = &Header> {
+        self.0.values()
+    }
+}
+
+fn prove(source: &dyn BundleSource, name: &str, checkpoint: &Checkpoint) -> Result<Header, String> {
+    let text = small(source, name)?;
+    let proof: Proof = text.parse().map_err(|error| format!("{name}: {error}"))?;
+    let (header, _) = proof
+        .under(checkpoint)
+        .map_err(|error| format!("{name}: {error}"))?;
+    Ok(header)
+}
+
+/// The bodies of a bundle, read beside its headers.
+pub(super) struct Bodies<'a> {
+    lines: Option<Lines<'a>>,
+    next: Option<(u64, Vec<u8>)>,
+    last: Option<u64>,
+    outside: Outside,
+    identities: Identities,
+    /// How many were checked.
+    pub(super) opened: u64,
+}
+
+impl<'a> Bodies<'a> {
+    pub(super) fn open(source: &'a dyn BundleSource, outside: Outside, bytes: &mut Check) -> Self {
+        let mut identities = Identities::default();
+        identities.read(source, bytes);
+        let mut bodies = Self {
+            lines: lines(source, BODIES, MAX_BODY_LINE, bytes),
+            next: None,
+            last: None,
+            outside,
+            identities,
+            opened: 0,
+        };
+        bodies.advance(bytes);
+        bodies
+    }
+
+    /// Whether the body of entry `seq` is here, which is checked against `header` if that could be read.
+    pub(super) fn at(&mut self, seq: u64, header: Option<&Header>, bytes: &mut Check) -> bool {
+        self.until(seq, bytes);
+        if self.next.as_ref().is_none_or(|(next, _)| *next != seq) {
+            return false;
+        }
+        if let (Some((_, body)), Some(header)) = (self.next.take(), header) {
+            self.check(header, &body, bytes);
+        }
+        self.advance(bytes);
+        true
+    }
+
+    /// The bodies behind the range.
+    pub(super) fn finish(&mut self, bytes: &mut Check) {
+        self.until(u64::MAX, bytes);
+    }
+
+    /// Bodies before `seq` that no header of the range asked for: of entries outside it.
+    fn until(&mut self, seq: u64, bytes: &mut Check) {
+        while let Some((at, body)) = self.next.take_if(|(next, _)| *next < seq) {
+            match self.outside.0.remove(&at) {
+                Some(header) => {
+                    self.check(&header, &body, bytes);
+                    self.outside.0.insert(at, header);
+                }
+                None => bytes.fail(Some(at), format!("body {at} belongs to no entry here")),
+            }
+            self.advance(bytes);
+        }
+    }
+
+    fn check(&mut self, header: &Header, body: &[u8], bytes: &mut Check) {
+        let seq = header.seq;
+        match self.identities.check(header, body) {
+            Ok(()) => self.opened += 1,
+            Err(text) => bytes.fail(Some(seq), format!("the body of entry {seq} {text}")),
+        }
+    }
+
+    fn advance(&mut self, bytes: &mut Check) {
+        let Some(lines) = &mut self.lines else {
+            return;
+        };
+        self.next = match lines.next() {
+            Ok(line) => line.and_then(|line| {
+                let parsed = split(line);
+                if parsed.is_none() {
+                    bytes.fail(None, format!("{BODIES} has a line that is no seq and body"));
+                }
+                parsed
+            }),
+            Err(text) => {
+                bytes.fail(None, format!("{BODIES} {text}"));
+                None
+            }
+        };
+        let now = self.next.as_ref().map(|(seq, _)| *seq);
+        if let (Some(last), Some(now)) = (self.last, now)
+            && now <= last
+        {
+            bytes.fail(Some(now), format!("body {now} stands behind body {last}"));
+            self.next = None;
+        }
+        if self.next.is_none() {
+            self.lines = None;
+        }
+        self.last = now.or(self.last);
+    }
+}
+
+fn split(line: &[u8]) -> Option<(u64, Vec<u8>)> {
+    let tab = line.iter().position(|&byte| byte == b'\t')?;
+    let (seq, body) = line.split_at_checked(tab)?;
+    let seq = decimal(str::from_utf8(seq).ok()?)?;
+    Some((seq, body.get(1..)?.to_vec()))
+}
+
+/// The pseudonym each opened identity goes by; 64 bytes for each, whatever its length.
+#[derive(Default)]
+struct Identities(HashMap<Digest, Digest>);
+
+impl Identities {
+    /// Reads `openings.tsv`.
+    fn read(&mut self, source: &dyn BundleSource, bytes: &mut Check) {
+        let Some(mut lines) = lines(source, OPENINGS, MAX_OPENING_LINE, bytes) else {
+            return;
+        };
+        loop {
+            match lines.next() {
+                Ok(None) => return,
+                Ok(Some(line)) => {
+                    if let Err(text) = self.opening(line) {
+                        bytes.fail(None, format!("{OPENINGS}: {text}"));
+                    }
+                }
+                Err(text) => {
+                    bytes.fail(None, format!("{OPENINGS} {text}"));
+                    return;
+                }
+            }
+        }
+    }
+
+    fn opening(&mut self, line: &[u8]) -> Result<(), String> {
+        let line = str::from_utf8(line).unwrap_or_default();
+        let parts: Vec<_> = line.split('\t').collect();
+        let [subj, id, open] = parts.as_slice() else {
+            return Err("a line is not pseudonym, id and opening".to_owned());
+        };
+        let (Ok(subj), Ok(open)) = (subj.parse::<Digest>(), open.parse()) else {
+            return Err("a line is not pseudonym, id and opening".to_owned());
+        };
+        if opened(&open, id) != subj {
+            return Err(format!("{id:?} does not open {subj}"));
+        }
+        self.note(id, subj)
+    }
+
+    /// One identity has one pseudonym, or a filter would hide entries.
+    fn note(&mut self, id: &str, pseudonym: Digest) -> Result<(), String> {
+        let known = self.0.entry(Digest::of(id.as_bytes())).or_insert(pseudonym);
+        if *known == pseudonym {
+            Ok(())
+        } else {
+            Err(format!("gives {id:?} a second pseudonym"))
+        }
+    }
+
+    /// Holds a body to its header: hash, form, openings. The rest of its sentence on error.
+    fn check(&mut self, header: &Header, bytes: &[u8]) -> Result<(), String> {
+        if Digest::of(bytes) != header.body {
+            return Err("is not the one its header commits to".to_owned());
+        }
+        let body = Body::parse(bytes).map_err(|error| format!("is malformed: {error}"))?;
+        self.open(header, &body.what)
+    }
+
+    /// Only members that are ours are openings: claims and queries hold foreign text in any shape.
+    fn open(&mut self, header: &Header, what: &Map<String, Value>) -> Result<(), String> {
+        let member = |name: &str| what.get(name);
+        let first = |name: &str| member(name)?.as_array()?.first();
+        let holder = member("caller").or_else(|| member("person"));
+        let actor = member("approver").or_else(|| member("actor"));
+        for (who, carried, name) in [
+            (holder, header.subj, "subj"),
+            (actor, header.by, "by"),
+            (first("chain"), header.behalf, "behalf"),
+        ] {
+            let pseudonym = who.map(|who| self.identity(who)).transpose()?.flatten();
+            if pseudonym.is_some() && pseudonym != carried {
+                return Err(format!("opens another {name} than its header carries"));
+            }
+            if name == "subj" && header.what.is_decision() && pseudonym.is_none() {
+                return Err("does not open its caller".to_owned());
+            }
+        }
+        let lists = ["chain", "actors"].into_iter().filter_map(member);
+        let others = lists.filter_map(Value::as_array).flatten();
+        for who in others.chain(member("initiator")) {
+            self.identity(who)?;
+        }
+        Ok(())
+    }
+
+    /// The pseudonym that an `{id, open, …}` opens; `None` if it is no opening.
+    fn identity(&mut self, who: &Value) -> Result<Option<Digest>, String> {
+        let text = |name: &str| who.get(name).and_then(Value::as_str);
+        let (Some(id), Some(open)) = (text("id"), text("open")) else {
+            return Ok(None);
+        };
+        let Ok(open) = open.parse() else {
+            return Err(format!("has an opening of {id:?} that is no digest"));
+        };
+        let pseudonym = opened(&open, id);
+        self.note(id, pseudonym)?;
+        Ok(Some(pseudonym))
+    }
+}

@@ -1,0 +1,325 @@
+//! The one pass over a bundle's headers: links, leaves, forms, and what later verdicts ask of them. Keeps the
+//! frontier, the ranges without bodies and a few counts; never the headers.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+use super::bodies::{Bodies, Outside};
+use super::lines;
+use super::report::{Check, Name, Verdict};
+use crate::Digest;
+use crate::bundle::{BundleSource, HEADERS, Manifest, Promise};
+use crate::canonical::{self, MAX_HEADER};
+use crate::checkpoint::Checkpoint;
+use crate::entry::{FormError, Header};
+use crate::kind::What;
+use crate::tree::{Frontier, leaf_hash};
+
+/// Most foreign kinds a report names.
+const MAX_FOREIGN: usize = 8;
+
+/// The walk before it began.
+pub(super) struct Walk<'a> {
+    manifest: &'a Manifest,
+    walked: Walked,
+    /// Sizes the auditor remembers, whose roots are computed on the way.
+    sizes: BTreeSet<u64>,
+    /// The leaf before, where it is known.
+    prev: Option<Digest>,
+    /// The seq of an entry that does not link to the one before; the next link tells which of them is bad.
+    broken: Option<u64>,
+    ts: u64,
+}
+
+/// What the walk found.
+pub(super) struct Walked {
+    pub(super) chain: Check,
+    pub(super) frontier: Frontier,
+    /// Roots at the sizes that were asked for.
+    pub(super) roots: BTreeMap<u64, Digest>,
+    /// How many headers were read.
+    pub(super) read: u64,
+    pub(super) first_ts: Option<u64>,
+    pub(super) last_ts: Option<u64>,
+    /// Grants that name a request.
+    pub(super) voted_grants: u64,
+    bodies: u64,
+    withheld: u64,
+    missing: Vec<[u64; 2]>,
+    erased: Vec<[u64; 2]>,
+    foreign: BTreeSet<String>,
+    grants: Vec<(u64, String)>,
+}
+
+impl<'a> Walk<'a> {
+    pub(super) fn new(manifest: &'a Manifest, left: &Frontier, sizes: BTreeSet<u64>) -> Self {
+        let from = manifest.from;
+        let prev = match from {
+            0 => Some(Digest::ZERO),
+            _ if from % 2 == 1 => left.nodes().last().copied(),
+            _ => None,
+        };
+        let walked = Walked {
+            chain: Check::default(),
+            frontier: left.clone(),
+            roots: BTreeMap::new(),
+            read: 0,
+            first_ts: None,
+            last_ts: None,
+            voted_grants: 0,
+            bodies: 0,
+            withheld: 0,
+            missing: Vec::new(),
+            erased: Vec::new(),
+            foreign: BTreeSet::new(),
+            grants: Vec::new(),
+        };
+        Self {
+            manifest,
+            walked,
+            sizes,
+            prev,
+            broken: None,
+            ts: 0,
+        }
+    }
+
+    /// Reads headers and bodies side by side, to their ends.
+    pub(super) fn run(
+        mut self,
+        source: &dyn BundleSource,
+        outside: Outside,
+        credential: Option<Digest>,
+        bytes: &mut Check,
+    ) -> Walked {
+        for header in outside.headers() {
+            self.walked.note(header, None);
+        }
+        let mut bodies = Bodies::open(source, outside, bytes);
+        let mut headers = lines(source, HEADERS, MAX_HEADER, bytes);
+        self.root();
+        for seq in self.manifest.from.. {
+            let line = match headers.as_mut().map_or(Ok(None), |lines| lines.next()) {
+                Ok(line) => line,
+                Err(text) => {
+                    bytes.fail(Some(seq), format!("{HEADERS} {text}, at entry {seq}"));
+                    None
+                }
+            };
+            let Some(line) = line else {
+                self.ended(seq);
+                break;
+            };
+            if seq >= self.manifest.to {
+                let to = self.manifest.to;
+                let text = format!("there is an entry behind the last, {to} in its place");
+                self.walked.chain.fail(Some(seq), text);
+                break;
+            }
+            let header = self.header(seq, line, bytes);
+            let here = bodies.at(seq, header.as_ref(), bytes);
+            self.account(header.as_ref(), here, credential);
+        }
+        self.settle(self.broken, false);
+        bodies.finish(bytes);
+        self.walked.bodies = bodies.opened;
+        self.walked
+    }
+
+    /// One header: its leaf, its links, its form. `None` if it has no form this version knows.
+    fn header(&mut self, seq: u64, line: &[u8], bytes: &mut Check) -> Option<Header> {
+        self.walked.read += 1;
+        let leaf = leaf_hash(line);
+        self.walked.frontier.push(leaf);
+        self.root();
+        let value = canonical::lint_header(line);
+        self.link(seq, value.as_ref().ok());
+        self.prev = Some(leaf);
+        let parsed = value.map_err(FormError::from).and_then(Header::from_value);
+        match parsed {
+            Ok(header) => Some(header),
+            Err(error @ FormError::Version(_)) => {
+                bytes.doubt(Some(seq), format!("entry {seq}: {error}"));
+                None
+            }
+            Err(error) => {
+                bytes.fail(Some(seq), format!("entry {seq} is malformed: {error}"));
+                None
+            }
+        }
+    }
+
+    fn root(&mut self) {
+        let frontier = &self.walked.frontier;
+        if self.sizes.contains(&frontier.size()) {
+            self.walked.roots.insert(frontier.size(), frontier.root());
+        }
+    }
+
+    /// Links hold whatever the version: seq, log, prev and ts are read from the bare value.
+    fn link(&mut self, seq: u64, value: Option<&Value>) {
+        let number = |name: &str| value?.get(name)?.as_u64();
+        let text = |name: &str| value?.get(name)?.as_str();
+        let prev = text("prev").and_then(|prev| prev.parse::<Digest>().ok());
+        let sound = prev.is_some_and(|prev| self.prev.is_none_or(|leaf| leaf == prev));
+        let broken = self.broken.take();
+        self.settle(broken, sound);
+        let chain = &mut self.walked.chain;
+        if value.is_none() {
+            chain.fail(Some(seq), format!("entry {seq} cannot be read"));
+        }
+        match number("seq") {
+            Some(found) if found == seq => {}
+            Some(found) => {
+                let text = format!("entry {seq} is not in its place: entry {found} is");
+                chain.fail(Some(seq), text);
+            }
+            None => chain.fail(Some(seq), format!("entry {seq} has no seq")),
+        }
+        if text("log") != Some(self.manifest.log.as_str()) {
+            chain.fail(Some(seq), format!("entry {seq} is not of this log"));
+        }
+        if number("ts").is_none_or(|ts| ts < self.ts) {
+            chain.fail(Some(seq), format!("time falls at entry {seq}"));
+        }
+        self.ts = number("ts").unwrap_or(self.ts);
+        self.walked.first_ts.get_or_insert(self.ts);
+        self.walked.last_ts = Some(self.ts);
+        if !sound && self.walked.chain.holds() {
+            self.broken = Some(seq);
+        }
+    }
+
+    /// Blames a broken link: on the entry before if the later one is linked to soundly itself, else on the
+    /// later one.
+    #[expect(
+        clippy::fn_params_excessive_bools,
+        reason = "one private fact with one caller on each side"
+    )]
+    fn settle(&mut self, broken: Option<u64>, later_is_sound: bool) {
+        let Some(later) = broken else {
+            return;
+        };
+        let text = match later.checked_sub(1) {
+            None => "entry 0 does not begin the log".to_owned(),
+            Some(earlier) if later_is_sound && later > self.manifest.from => {
+                let text = format!("entry {earlier} is not the one entry {later} was linked to");
+                self.walked.chain.fail(Some(earlier), text);
+                return;
+            }
+            Some(earlier) => format!("entry {later} does not link to entry {earlier}"),
+        };
+        self.walked.chain.fail(Some(later), text);
+    }
+
+    fn ended(&mut self, seq: u64) {
+        let to = self.manifest.to;
+        if seq < to {
+            let text = format!("entry {seq} is missing: the headers end before it, not at {to}");
+            self.walked.chain.fail(Some(seq), text);
+        }
+    }
+
+    #[expect(
+        clippy::fn_params_excessive_bools,
+        reason = "whether the body is here is a fact, not a mode"
+    )]
+    fn account(&mut self, header: Option<&Header>, here: bool, credential: Option<Digest>) {
+        let Some(header) = header else {
+            return;
+        };
+        self.walked.note(header, credential);
+        if here {
+            return;
+        }
+        self.walked.withheld += 1;
+        let promise = self.manifest.promise.as_ref();
+        if promise.is_some_and(|promise| promise.covers(header)) {
+            self.walked.miss(header.seq);
+        }
+    }
+}
+
+impl Walked {
+    fn note(&mut self, header: &Header, credential: Option<Digest>) {
+        match &header.what {
+            What::Granted(granted) => {
+                self.voted_grants += u64::from(granted.request.is_some());
+                if credential == Some(granted.tbs) {
+                    self.grants.push((header.seq, header.id.clone()));
+                }
+            }
+            What::Erased(erased) => self.erased.extend(&erased.ranges),
+            What::Foreign(_) if self.foreign.len() < MAX_FOREIGN => {
+                self.foreign.insert(header.what.kind().to_owned());
+            }
+            _ => {}
+        }
+    }
+
+    fn miss(&mut self, seq: u64) {
+        match self.missing.last_mut() {
+            Some([_, end]) if *end == seq => *end += 1,
+            _ => self.missing.push([seq, seq + 1]),
+        }
+    }
+
+    pub(super) fn bytes_text(&self, checkpoint: &Checkpoint) -> String {
+        let mut text = format!(
+            "{} headers and {} bodies have their form and hash to what checkpoint {} commits to",
+            self.read, self.bodies, checkpoint.size
+        );
+        if !self.foreign.is_empty() {
+            let kinds: Vec<_> = self.foreign.iter().map(String::as_str).collect();
+            text.push_str("; kinds this version does not know: ");
+            text.push_str(&kinds.join(", "));
+        }
+        text
+    }
+
+    /// Each promised body is here, or its `erased` entry is.
+    pub(super) fn complete(&self, promise: Option<&Promise>) -> Verdict {
+        let mut check = Check::default();
+        let mut erased = 0;
+        for [start, end] in &self.missing {
+            let mut seq = *start;
+            while seq < *end {
+                let covering = self.erased.iter().find(|[a, b]| (*a..*b).contains(&seq));
+                let Some([_, till]) = covering else {
+                    let text = format!("the body of entry {seq} was promised and is not here");
+                    check.doubt(Some(seq), text);
+                    break;
+                };
+                let next = (*till).min(*end);
+                erased += next - seq;
+                seq = next;
+            }
+        }
+        let withheld = self.withheld - erased;
+        let text = match promise {
+            Some(_) => "every promised body is here",
+            None => "no body was promised",
+        };
+        let text = format!(
+            "{text}; {} bodies are open, {withheld} withheld, {erased} erased",
+            self.bodies
+        );
+        check.verdict(Name::Complete, text)
+    }
+
+    /// The credential's one grant.
+    pub(super) fn credential(&self) -> Verdict {
+        let mut check = Check::default();
+        let mut text = String::new();
+        match self.grants.as_slice() {
+            [(seq, id)] => text = format!("granted by entry {seq}, {id}"),
+            [] => check.fail(None, "no grant in the range is for this credential".into()),
+            [_, (seq, _), ..] => {
+                let text = "more than one grant is for this credential".to_owned();
+                check.fail(Some(*seq), text);
+            }
+        }
+        check.verdict(Name::Credential, text)
+    }
+}
