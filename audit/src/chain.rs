@@ -203,7 +203,7 @@ impl Head {
     pub fn mac(&self, key: &[u8; 32]) -> Digest {
         let mut context = hmac::Context::with_key(&hmac::Key::new(HMAC_SHA256, key));
         context.update(b"stint/head/v1\n");
-        // A log's name is cut to u16 by the header's limit of 4,096 bytes long before it gets here.
+        // Each header carries the name and is at most 4,096 bytes, so it always fits.
         let length = u16::try_from(self.log.len()).unwrap_or(u16::MAX);
         context.update(&length.to_be_bytes());
         context.update(self.log.as_bytes());

@@ -46,6 +46,17 @@ pub struct Options {
     pub all: bool,
 }
 
+impl Options {
+    /// How a question that could not be looked into is answered: open if all were asked.
+    const fn unasked(&self) -> State {
+        if self.all {
+            State::Incomplete
+        } else {
+            State::NotAsked
+        }
+    }
+}
+
 /// Verifies a bundle. Never fails: what cannot be read is a failed verdict.
 #[must_use]
 pub fn verify(source: &dyn BundleSource, trust: &Trust, options: &Options) -> Report {
@@ -123,17 +134,17 @@ impl Opened {
             ),
             self.signature(trust),
             self.append(&walked, trust, options),
-            unchecked(
+            Verdict::open(
                 Name::Witnesses,
-                options.all,
+                options.unasked(),
                 "cosignatures are not checked by this version",
             ),
             walked.complete(self.manifest.promise.as_ref()),
             fresh(&walked, options),
-            passkeys(&walked, options.all),
-            unchecked(
+            passkeys(&walked, options),
+            Verdict::open(
                 Name::Replay,
-                options.all,
+                options.unasked(),
                 "decisions are not run again by this version",
             ),
         ];
@@ -214,9 +225,9 @@ impl Opened {
         let mut check = Check::default();
         let mut mine = self.remembered(trust, options).peekable();
         if mine.peek().is_none() {
-            return check.asked(
-                options.all,
+            return Verdict::open(
                 Name::Append,
+                options.unasked(),
                 "no remembered checkpoint to extend",
             );
         }
@@ -270,7 +281,7 @@ impl Opened {
 fn fresh(walked: &Walked, options: &Options) -> Verdict {
     let mut check = Check::default();
     let Some(max_age) = options.max_age else {
-        return check.asked(options.all, Name::Fresh, "no greatest age was given");
+        return Verdict::open(Name::Fresh, options.unasked(), "no greatest age was given");
     };
     let Some(last) = walked.last_ts else {
         check.doubt(
@@ -295,7 +306,7 @@ fn fresh(walked: &Walked, options: &Options) -> Verdict {
     check.verdict(Name::Fresh, text)
 }
 
-fn passkeys(walked: &Walked, required: bool) -> Verdict {
+fn passkeys(walked: &Walked, options: &Options) -> Verdict {
     if walked.voted_grants == 0 {
         let text = "no grant in the range rests on votes".to_owned();
         return Check::default().verdict(Name::Passkeys, text);
@@ -304,11 +315,7 @@ fn passkeys(walked: &Walked, required: bool) -> Verdict {
         "{} grants rest on votes, which this version does not check",
         walked.voted_grants
     );
-    unchecked(Name::Passkeys, required, &text)
-}
-
-fn unchecked(name: Name, required: bool, text: &str) -> Verdict {
-    Check::default().asked(required, name, text)
+    Verdict::open(Name::Passkeys, options.unasked(), text)
 }
 
 fn small(source: &dyn BundleSource, name: &str) -> Result<String, String> {

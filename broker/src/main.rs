@@ -1,1 +1,183 @@
-fn main(){}
+//! `stintd`: arguments in, a broker that serves, an exit code out.
+
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use clap::{Parser, Subcommand};
+use stint_broker::clock::{Stopwatch, SystemClock};
+use stint_broker::config::{Config, ConfigError, ServerUrl, Telemetry, TrustDomain};
+use stint_broker::serve::{self, Doors, Service};
+use stint_broker::start::{self, Absent};
+use stint_broker::{dev, init, telemetry};
+use tokio::net::{TcpListener, UnixListener};
+
+/// Stint: short-lived credentials for one unit of work, each one recorded before it is signed.
+#[derive(Debug, Parser)]
+#[command(name = "stintd", version, about)]
+struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Check a config and its policies, without network or database.
+    Check {
+        /// The file.
+        #[arg(short, long, env = "STINT_CONFIG", default_value = "/etc/stint/stint.toml")]
+        config: PathBuf,
+    },
+    /// Run everything on localhost with fake issuers. Nothing is kept.
+    Dev {
+        /// The port on localhost.
+        #[arg(long, default_value_t = 8640)]
+        port: u16,
+        /// The policy folder; made if it is not there.
+        #[arg(long, default_value = "stint-dev/policy")]
+        policy: PathBuf,
+    },
+    /// Make keys, CA, ledger, sample policies and a commented config in a new folder.
+    Init {
+        /// The folder.
+        dir: PathBuf,
+        /// How the broker will be reached: https://HOST. Never changes later.
+        #[arg(long)]
+        url: String,
+        /// The SPIFFE trust domain of every identity. Absent: the host of --url. Never changes later.
+        #[arg(long)]
+        trust_domain: Option<String>,
+    },
+    /// Run the broker.
+    Serve {
+        /// The file.
+        #[arg(short, long, env = "STINT_CONFIG", default_value = "/etc/stint/stint.toml")]
+        config: PathBuf,
+    },
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let done = match Args::parse().command {
+        Command::Check { config } => check(&config),
+        Command::Dev { port, policy } => run_dev(dev::Options { port, policy }).await,
+        Command::Init { dir, url, trust_domain } => run_init(&dir, &url, trust_domain.as_deref()).await,
+        Command::Serve { config } => run_serve(&config).await,
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        // Everything that stops `stintd` is usage or configuration (UX.md §1.1).
+        Err(error) => {
+            match error.downcast_ref::<ConfigError>() {
+                Some(report) => say(&report.to_string()),
+                None => say(&format!("error     {error:#}")),
+            }
+            ExitCode::from(2)
+        }
+    }
+}
+
+async fn run_serve(path: &Path) -> anyhow::Result<()> {
+    let watch = Stopwatch::start();
+    let loaded = Config::load(path)?;
+    telemetry::install(&loaded.config.telemetry)?;
+    for warning in &loaded.warnings {
+        tracing::warn!("{warning}");
+    }
+    let config = loaded.config;
+    start::refuse_dev_issuers(&config)?;
+    let (url, listen) = (config.server.url.as_str().to_owned(), config.server.listen);
+    let doors = Doors {
+        api: bind(listen).await?,
+        ops: Some(bind(config.ops.listen).await?),
+        socket: bind_socket(&config.ops.socket)?,
+        extra: axum::Router::new(),
+    };
+    let service = Service::start(config, Arc::new(SystemClock), Absent::Refuse, doors).await?;
+    let stop = serve::signals(Arc::clone(&service.app))?;
+    tracing::info!(%url, %listen, millis = watch.elapsed().as_millis(), "ready");
+    service.run(stop).await;
+    Ok(())
+}
+
+async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| format!("{address} cannot be listened on"))
+}
+
+/// A socket left behind by a broker that was killed is in nobody's use.
+fn bind_socket(path: &Path) -> anyhow::Result<UnixListener> {
+    if path.exists() && std::os::unix::net::UnixStream::connect(path).is_err() {
+        std::fs::remove_file(path).with_context(|| format!("`{}` is in the way", path.display()))?;
+    }
+    UnixListener::bind(path).with_context(|| format!("`{}` cannot be listened on", path.display()))
+}
+
+async fn run_dev(options: dev::Options) -> anyhow::Result<()> {
+    let watch = Stopwatch::start();
+    telemetry::install(&Telemetry { log: "warn".to_owned(), ..Telemetry::default() })?;
+    let policy = options.policy.display().to_string();
+    let dev = dev::dev(&options).await?;
+    let stop = serve::signals(Arc::clone(&dev.service.app))?;
+    let (url, folder) = (&dev.url, dev.folder.path().display());
+    say(&format!(
+        "ready     in {:.1} s: CA, ledger, policy, fake issuers. Nothing is kept; never expose this.\n\
+         broker    {url}\n\
+         policy    {policy:<23} save a file and it is live\n\
+         next      in another terminal:\n          \
+           export STINT_URL={url}\n          \
+           stint dev-token --like github --repo acme/web --ref refs/heads/main |\n          \
+             stint run deploy Environment::staging/web --token-file - -- env     # granted at once\n          \
+           eval \"$(stint dev-token --like github --repo acme/web --ref refs/heads/main --env)\"\n          \
+           stint run deploy Environment::prod/web -- ./deploy.sh               # waits for a human\n          \
+           stint ledger export --socket {folder}/stintd.sock -o log.stint\n          \
+           stint ledger verify log.stint",
+        watch.elapsed().as_secs_f64(),
+    ));
+    dev.run(stop).await;
+    Ok(())
+}
+
+async fn run_init(dir: &Path, url: &str, trust_domain: Option<&str>) -> anyhow::Result<()> {
+    let url = ServerUrl::parse(url).map_err(|text| anyhow::anyhow!("--url {text}"))?;
+    let host = url.authority().split(':').next().unwrap_or_default().to_owned();
+    let domain = TrustDomain::parse(trust_domain.unwrap_or(&host))
+        .map_err(|text| anyhow::anyhow!("--trust-domain {text}"))?;
+    let made = init::init(dir, &url, &domain).await?;
+    let config = made.config.display();
+    say(&format!(
+        "ready     {config}\n\
+         root      sha256:{}\n\
+         ledger    {}\n\
+         next      add an [issuer.NAME] to {config}, then:\n          \
+           stintd check -c {config}\n          \
+           stintd serve -c {config}",
+        made.fingerprint, made.vkey,
+    ));
+    Ok(())
+}
+
+fn check(path: &Path) -> anyhow::Result<()> {
+    let loaded = Config::load(path)?;
+    for warning in &loaded.warnings {
+        say(&warning.to_string());
+    }
+    let issuers = start::roster(&loaded.config)?;
+    start::refuse_dev_issuers(&loaded.config)?;
+    let policies = stint_policy::PolicySet::load(&loaded.config.policy.dir)?;
+    for warning in policies.warnings() {
+        say(&warning.to_string());
+    }
+    drop(issuers);
+    let known = loaded.config.issuers.len();
+    say(&format!("ok        {}: {known} issuers, policy {}", path.display(), policies.hash()));
+    Ok(())
+}
+
+/// The one door of `stintd`'s talk: stderr. A closed one stops nothing.
+fn say(text: &str) {
+    drop(writeln!(std::io::stderr(), "{text}"));
+}
+

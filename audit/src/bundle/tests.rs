@@ -2,7 +2,7 @@ use std::io;
 
 use super::{BODIES, Contents, Files, HEADERS, MANIFEST, Manifest, Promise, Proofs, README, write};
 use crate::Digest;
-use crate::chain::tests::{LOG, genesis, grant, log_key};
+use crate::chain::tests::{LOG, commit, genesis, grant, log_key};
 use crate::{Batch, Head};
 
 /// A log of genesis and `n` grants, as one batch.
@@ -21,13 +21,14 @@ pub(crate) fn bundle(
     chosen: impl Fn(u64) -> bool,
 ) -> Files {
     let growth = crate::tree::Growth::new(&crate::tree::Frontier::default(), batch.hashes());
-    let proofs = Proofs::of(&growth, from, to, &[2, 5]).unwrap();
+    let since: Vec<u64> = [2, 5].into_iter().filter(|m| *m <= growth.size()).collect();
+    let proofs = Proofs::of(&growth, from, to, &since).unwrap();
     let range = usize::try_from(from).unwrap()..usize::try_from(to).unwrap();
     let headers = batch.headers()[range.clone()].to_vec();
     let bodies = (from..to).zip(batch.bodies()[range].to_vec());
     let chosen: Vec<_> = bodies.filter(|(seq, _)| chosen(*seq)).collect();
     let size = batch.head().size();
-    let checkpoint = batch.durable(&log_key()).checkpoint;
+    let checkpoint = commit(batch).checkpoint;
     let contents = Contents {
         manifest: Manifest {
             v: 1,

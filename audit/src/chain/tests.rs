@@ -1,6 +1,6 @@
 use serde_json::{Map, Value, json};
 
-use super::{Batch, ExtendError, Head, HeadError, HeadParts, MAX_BATCH};
+use super::{Batch, Durable, ExtendError, Head, HeadError, HeadParts, MAX_BATCH};
 use crate::entry::{Body, Entry, FormError, Header};
 use crate::kind::{Credential, Epoch, Genesis, Granted, NextLog};
 use crate::note::LogKey;
@@ -84,6 +84,15 @@ pub(crate) fn grant(n: u64) -> Entry {
     }
 }
 
+/// What the committer says after COMMIT.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "tests of the chain have no store to commit to"
+)]
+pub(crate) fn commit(batch: Batch) -> Durable {
+    batch.durable(&log_key())
+}
+
 fn begun(grants: u64) -> Batch {
     let entries = std::iter::once(genesis()).chain((1..=grants).map(grant));
     Head::empty(LOG, 0)
@@ -126,7 +135,7 @@ fn agrees_with_the_published_vector() {
         assert_eq!(batch.bodies()[0], bytes("bodies", i));
         let leaf = data_encoding::HEXLOWER.encode(batch.hashes()[0].as_bytes());
         assert_eq!(leaf, vector["leaves_hex"][i].as_str().unwrap());
-        let durable = batch.durable(&log_key());
+        let durable = commit(batch);
         head = durable.head;
         if i == 1 {
             assert_eq!(durable.checkpoint, vector["checkpoint"].as_str().unwrap());
@@ -150,7 +159,7 @@ fn links_each_entry_to_the_one_before() {
 
 #[test]
 fn every_receipt_proves_its_entry_and_the_head_extends_the_last() {
-    let mut head = begun(0).durable(&log_key()).head;
+    let mut head = commit(begun(0)).head;
     for n in [1, 2, 3, 7, 64, 100, 512] {
         let before = head.clone();
         let drafts = (0..n).map(|i| grant(head.size() + i)).collect();
@@ -161,7 +170,7 @@ fn every_receipt_proves_its_entry_and_the_head_extends_the_last() {
         let (old, new) = (before.root(), *batch.head().root());
         let sizes = (before.size(), batch.head().size());
         assert!(verify_consistency((sizes.0, old), (sizes.1, &new), &proof));
-        let durable = batch.durable(&log_key());
+        let durable = commit(batch);
         for receipt in &durable.receipts {
             let path = receipt.proven.growth.inclusion(receipt.seq()).unwrap();
             let (leaf, seq) = (receipt.leaf(), receipt.seq());
@@ -173,7 +182,7 @@ fn every_receipt_proves_its_entry_and_the_head_extends_the_last() {
 
 #[test]
 fn time_never_falls() {
-    let head = begun(0).durable(&log_key()).head;
+    let head = commit(begun(0)).head;
     let batch = head.extend("a", 1, vec![grant(1)]).unwrap();
     assert_eq!(batch.entries()[0].ts, 1_000);
 }
@@ -248,10 +257,10 @@ fn nothing_follows_the_end_of_an_epoch() {
         by: Some(Digest::of(b"operator")),
         ..entry(id("ent_", 1), what, json!({}))
     };
-    let head = begun(0).durable(&log_key()).head;
+    let head = commit(begun(0)).head;
     let both = head.extend("a", 0, vec![end.clone(), grant(1)]);
     assert!(matches!(both, Err(ExtendError::Closed(_))));
-    let closed = head.extend("a", 0, vec![end]).unwrap().durable(&log_key());
+    let closed = commit(head.extend("a", 0, vec![end]).unwrap());
     assert!(closed.head.closed());
     let after = closed.head.extend("a", 0, vec![grant(1)]);
     assert!(matches!(after, Err(ExtendError::Closed(_))));

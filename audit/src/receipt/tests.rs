@@ -1,12 +1,12 @@
 use super::{Proof, ProofError};
-use crate::chain::tests::{genesis, grant, log_key};
+use crate::chain::tests::{commit, genesis, grant, log_key};
 use crate::{Head, Receipt};
 
 fn receipts() -> Vec<Receipt> {
     let batch = Head::empty("stint.example/ledger", 0)
         .extend("a", 5, vec![genesis(), grant(1), grant(2)])
         .unwrap();
-    batch.durable(&log_key()).receipts
+    commit(batch).receipts
 }
 
 #[test]

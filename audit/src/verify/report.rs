@@ -124,6 +124,18 @@ impl Report {
     }
 }
 
+impl Verdict {
+    /// The answer to a question that was not looked into.
+    pub(super) fn open(name: Name, state: State, text: impl Into<String>) -> Self {
+        Self {
+            name,
+            state,
+            text: text.into(),
+            seq: None,
+        }
+    }
+}
+
 /// A verdict that nobody required is `not_asked`, so `Incomplete` always counts.
 fn conclude(verdicts: &[Verdict]) -> (u8, String) {
     let first = |state| verdicts.iter().find(|verdict| verdict.state == state);
@@ -164,7 +176,7 @@ impl fmt::Display for Verdict {
         let state = match self.state {
             State::Ok => "ok",
             State::Failed => "failed",
-            State::Incomplete => "open",
+            State::Incomplete => "incomplete",
             State::NotAsked => "not asked",
         };
         write!(
@@ -255,24 +267,6 @@ impl Check {
             state,
             text,
             seq,
-        }
-    }
-
-    /// The verdict on a question that could not be looked into: incomplete if it was `required`.
-    #[expect(
-        clippy::fn_params_excessive_bools,
-        reason = "the flag is the auditor's --all, passed on as it is"
-    )]
-    pub(super) fn asked(mut self, required: bool, name: Name, text: &str) -> Verdict {
-        self.doubt(None, text.to_owned());
-        let verdict = self.verdict(name, String::new());
-        if required {
-            verdict
-        } else {
-            Verdict {
-                state: State::NotAsked,
-                ..verdict
-            }
         }
     }
 }

@@ -4,17 +4,19 @@ use serde_json::{Value, json};
 
 use super::{Name, Options, Report, State, verify};
 use crate::Digest;
+use crate::Head;
 use crate::bundle::tests::{bundle, log};
 use crate::bundle::{
     BODIES, CHECKPOINT, Files, HEADERS, MANIFEST, OPENINGS, PROOF, Promise, RECEIPTS,
 };
-use crate::chain::tests::{entry, genesis, grant, granted, id, log_key, object, pseudonyms};
+use crate::chain::tests::{
+    commit, entry, genesis, grant, granted, id, log_key, object, pseudonyms,
+};
 use crate::checkpoint::Checkpoint;
 use crate::entry::Entry;
 use crate::kind::{Basis, Erased};
 use crate::note::LogKey;
 use crate::trust::Trust;
-use crate::{Batch, Head};
 
 const NOW: u64 = 61_000;
 
@@ -248,20 +250,11 @@ fn bodies_are_held_to_their_headers() {
 }
 
 fn extended(entry: Entry) -> Files {
-    let begun = log(2).durable(&log_key());
-    let _ = begun;
     let entries = vec![genesis(), grant(1), grant(2), entry];
     let batch = Head::empty(crate::chain::tests::LOG, 0)
         .extend("a", 1_000, entries)
         .unwrap();
-    bundle_of(batch)
-}
-
-fn bundle_of(batch: Batch) -> Files {
-    let size = batch.head().size();
-    let growth_sizes = size.max(5);
-    assert!(growth_sizes >= 5);
-    bundle(batch, (0, size), Some(Promise::default()), |_| true)
+    bundle(batch, (0, 4), Some(Promise::default()), |_| true)
 }
 
 #[test]
@@ -369,7 +362,7 @@ fn an_erasure_outside_the_range_counts_when_it_is_proven() {
     let mut files = bundle(batch(), (0, 4), Some(Promise::default()), |seq| seq != 2);
     assert_eq!(judge(&files).exit, 9);
     let body = String::from_utf8(batch().bodies()[5].clone()).unwrap();
-    let receipt = batch().durable(&log_key()).receipts[5].proof_text();
+    let receipt = commit(batch()).receipts[5].proof_text();
     let name = format!("{RECEIPTS}5.tlog-proof");
     files.insert(name.clone(), receipt.clone().into());
     edit(&mut files, BODIES, |lines| lines.push(format!("5\t{body}")));

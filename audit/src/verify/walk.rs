@@ -119,9 +119,17 @@ impl<'a> Walk<'a> {
             }
             let header = self.header(seq, line, bytes);
             let here = bodies.at(seq, header.as_ref(), bytes);
-            self.account(header.as_ref(), here, credential);
+            let Some(header) = header else {
+                continue;
+            };
+            self.walked.note(&header, credential);
+            if !here {
+                self.withheld(&header);
+            }
         }
-        self.settle(self.broken, false);
+        if let Some(later) = self.broken {
+            self.blame_later(later);
+        }
         bodies.finish(bytes);
         self.walked.bodies = bodies.opened;
         self.walked
@@ -163,8 +171,11 @@ impl<'a> Walk<'a> {
         let text = |name: &str| value?.get(name)?.as_str();
         let prev = text("prev").and_then(|prev| prev.parse::<Digest>().ok());
         let sound = prev.is_some_and(|prev| self.prev.is_none_or(|leaf| leaf == prev));
-        let broken = self.broken.take();
-        self.settle(broken, sound);
+        match self.broken.take() {
+            Some(later) if sound => self.blame_earlier(later),
+            Some(later) => self.blame_later(later),
+            None => {}
+        }
         let chain = &mut self.walked.chain;
         if value.is_none() {
             chain.fail(Some(seq), format!("entry {seq} cannot be read"));
@@ -180,7 +191,8 @@ impl<'a> Walk<'a> {
         if text("log") != Some(self.manifest.log.as_str()) {
             chain.fail(Some(seq), format!("entry {seq} is not of this log"));
         }
-        if number("ts").is_none_or(|ts| ts < self.ts) {
+        // Beside a broken link a fall says nothing of its own: either entry may hold the false time.
+        if sound && number("ts").is_none_or(|ts| ts < self.ts) {
             chain.fail(Some(seq), format!("time falls at entry {seq}"));
         }
         self.ts = number("ts").unwrap_or(self.ts);
@@ -191,23 +203,24 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Blames a broken link: on the entry before if the later one is linked to soundly itself, else on the
-    /// later one.
-    #[expect(
-        clippy::fn_params_excessive_bools,
-        reason = "one private fact with one caller on each side"
-    )]
-    fn settle(&mut self, broken: Option<u64>, later_is_sound: bool) {
-        let Some(later) = broken else {
-            return;
-        };
-        let text = match later.checked_sub(1) {
-            None => "entry 0 does not begin the log".to_owned(),
-            Some(earlier) if later_is_sound && later > self.manifest.from => {
+    /// Of a broken link the later entry is linked to soundly itself: the earlier one was changed.
+    fn blame_earlier(&mut self, later: u64) {
+        match later
+            .checked_sub(1)
+            .filter(|earlier| *earlier >= self.manifest.from)
+        {
+            Some(earlier) => {
                 let text = format!("entry {earlier} is not the one entry {later} was linked to");
                 self.walked.chain.fail(Some(earlier), text);
-                return;
             }
+            None => self.blame_later(later),
+        }
+    }
+
+    /// Of a broken link nothing speaks for the later entry.
+    fn blame_later(&mut self, later: u64) {
+        let text = match later.checked_sub(1) {
+            None => "entry 0 does not begin the log".to_owned(),
             Some(earlier) => format!("entry {later} does not link to entry {earlier}"),
         };
         self.walked.chain.fail(Some(later), text);
@@ -221,18 +234,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    #[expect(
-        clippy::fn_params_excessive_bools,
-        reason = "whether the body is here is a fact, not a mode"
-    )]
-    fn account(&mut self, header: Option<&Header>, here: bool, credential: Option<Digest>) {
-        let Some(header) = header else {
-            return;
-        };
-        self.walked.note(header, credential);
-        if here {
-            return;
-        }
+    fn withheld(&mut self, header: &Header) {
         self.walked.withheld += 1;
         let promise = self.manifest.promise.as_ref();
         if promise.is_some_and(|promise| promise.covers(header)) {

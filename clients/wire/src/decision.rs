@@ -3,7 +3,7 @@
 //! The broker writes receipts from `stint_policy`'s own views; these types only read them, and read what they can:
 //! a member that is missing is empty, a member that is new is ignored.
 
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{Need, NextAction, Outcome};
@@ -37,10 +37,14 @@ pub struct DecisionReceipt {
     pub detail: Option<String>,
     /// Content address of the policies.
     pub pol: Option<String>,
-    /// The policies that decided.
-    pub decided_by: Vec<DecidedBy>,
+    /// Ids of the policies that decided.
+    pub decided_by: Vec<String>,
+    /// `@reason` of those that have one.
+    pub reasons: Vec<Said>,
     /// The permit that came nearest.
     pub closest: Option<Closest>,
+    /// In words, where nothing came near.
+    pub note: Option<String>,
     /// Who would have to say yes.
     pub needs: Vec<Need>,
     /// Whether asking the same again can never help.
@@ -56,46 +60,14 @@ pub struct DecisionReceipt {
     pub caller: Option<Value>,
 }
 
-/// A policy that decided.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct DecidedBy {
+/// What one policy says.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct Said {
     /// Its `@id`.
     pub policy: String,
     /// Its `@reason`.
-    pub reason: Option<String>,
-    /// Its `@advice`.
-    pub advice: Option<String>,
-}
-
-impl<'de> Deserialize<'de> for DecidedBy {
-    /// A bare id, or an object around one.
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(untagged)]
-        enum Form {
-            Id(String),
-            Whole {
-                policy: String,
-                reason: Option<String>,
-                advice: Option<String>,
-            },
-        }
-        Ok(match Form::deserialize(deserializer)? {
-            Form::Id(policy) => Self {
-                policy,
-                ..Self::default()
-            },
-            Form::Whole {
-                policy,
-                reason,
-                advice,
-            } => Self {
-                policy,
-                reason,
-                advice,
-            },
-        })
-    }
+    pub reason: String,
 }
 
 /// The permit most of whose conditions held; ties go by id.
@@ -138,7 +110,7 @@ mod tests {
     #[test]
     fn reads_the_receipt_of_the_policy_page() {
         let receipt: DecisionReceipt = serde_json::from_str(
-            r##"{"outcome":"deny","why":"policy","pol":"KzvbaHIC","decided_by":["a",{"policy":"b","reason":"r"}],
+            r##"{"outcome":"deny","why":"policy","pol":"KzvbaHIC","decided_by":["a"],"reasons":[{"policy":"a","reason":"r"}],
                 "closest":{"policy":"deploy-prod-from-main","holds":["resource","repository_id"],
                 "fails":[{"name":"ref","yours":"refs/heads/fix-12"}]},"final":true,"next_action":{"kind":"ask_owner"},
                 "owner":{"group":"release","contact":"#releases"},"advice":"Merge first.","newer":{}}"##,
@@ -146,7 +118,13 @@ mod tests {
         .unwrap();
         let closest = receipt.closest.unwrap();
         assert_eq!(closest.fails[0].yours, Some("refs/heads/fix-12".into()));
-        assert_eq!(receipt.decided_by[1].reason.as_deref(), Some("r"));
+        assert_eq!(
+            (
+                receipt.decided_by[0].as_str(),
+                receipt.reasons[0].reason.as_str()
+            ),
+            ("a", "r")
+        );
         assert_eq!(receipt.next_action.unwrap().kind, NextKind::AskOwner);
         assert!(receipt.is_final);
     }

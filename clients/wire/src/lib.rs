@@ -22,7 +22,7 @@ pub use answer::{
     Credential, Granted, Held, LedgerProof, Need, NextAction, NextKind, Outcome, RequestState,
 };
 pub use ask::{Ask, CredentialAsk, CredentialKind};
-pub use decision::{Closest, DecidedBy, DecisionReceipt, DryRun, Failed, Owner};
+pub use decision::{Closest, DecisionReceipt, DryRun, Failed, Owner, Said};
 pub use facts::{ClaimsView, EvidenceView, LedgerTrust, Lifetimes, TaskView, Trust, WhoAmI};
 pub use problem::{Code, Problem};
 pub use token::Token;

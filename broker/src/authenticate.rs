@@ -1,0 +1,380 @@
+//! Who is asking: from bytes a stranger presents to a [`Caller`] (IDENTITY.md §1, §2).
+//!
+//! The checks run in the order of §2.1, one file each: form and signature in `jws`, keys in `keys`, `source` and
+//! `discovery`, time, claims and mapping in `judge`, what a platform's claims mean in `github`, `gitlab`, … A token is
+//! read once; from a `Caller` on nothing looks at it again. This module writes nothing, decides nothing about what a
+//! caller may do, and fetches no URL that a token names. It takes `now` and never asks the time.
+//!
+//! Every way evidence can fail is one [`Refused`] to the outside. Its label is for metric and log.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+use stint_policy::{Ceiling, Principal, Seconds, Timestamp};
+
+use crate::authenticate::entry::IssuerEntry;
+use crate::authenticate::entry::fault::Fault;
+use crate::authenticate::jws::{Payload, Unverified};
+use crate::authenticate::source::{Health, Missing};
+use crate::config::Secret;
+
+pub mod crypto;
+pub mod dpop;
+pub mod entry;
+pub mod source;
+
+pub mod discovery;
+pub mod keys;
+
+mod address;
+mod claims;
+mod generic;
+mod github;
+mod gitlab;
+mod judge;
+mod jws;
+mod kubernetes;
+mod preset;
+mod template;
+
+#[cfg(test)]
+mod tests;
+
+/// What a caller presents.
+#[derive(Debug)]
+pub struct Evidence {
+    /// An OIDC token: a compact JWS.
+    pub token: Secret<String>,
+    /// The key that was proved with this request, if one was.
+    pub proof: Option<Proof>,
+}
+
+/// A key whose possession was shown with this very request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Proof {
+    /// RFC 7638, SHA-256.
+    pub thumbprint: [u8; 32],
+    /// How it was shown.
+    pub kind: ProofKind,
+}
+
+/// How possession of a key was shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProofKind {
+    /// A DPoP proof (RFC 9449).
+    Dpop,
+    /// The self-signature of the key that is to be certified.
+    Key,
+}
+
+/// A verified identity. Made by [`Roster::authenticate`] alone.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    principal: Principal,
+    owner: Option<String>,
+    task: Option<TaskEvidence>,
+    replay: Replay,
+    proof: Option<Proof>,
+    seen: Seen,
+    ceiling: Option<Ceiling>,
+}
+
+impl Caller {
+    /// The identity and its claims, as policy sees them. `owner`, `person` and `groups` are empty: they are the inventory's.
+    #[must_use]
+    pub fn principal(&self) -> &Principal {
+        &self.principal
+    }
+
+    /// The group the entry's `owner` template names. It counts only where inventory and `entities.json` name no owner and
+    /// that group exists: a claim never creates a team.
+    #[must_use]
+    pub fn claimed_owner(&self) -> Option<&str> {
+        self.owner.as_deref()
+    }
+
+    /// The unit of work the evidence speaks for, if it speaks for one.
+    #[must_use]
+    pub fn task(&self) -> Option<&TaskEvidence> {
+        self.task.as_ref()
+    }
+
+    /// What must be spent with the outcome.
+    #[must_use]
+    pub fn replay(&self) -> &Replay {
+        &self.replay
+    }
+
+    /// The thumbprint of the key that was proved with this request.
+    #[must_use]
+    pub fn proof(&self) -> Option<[u8; 32]> {
+        self.proof.map(|proof| proof.thumbprint)
+    }
+
+    /// How that key was proved.
+    #[must_use]
+    pub fn proof_kind(&self) -> Option<ProofKind> {
+        self.proof.map(|proof| proof.kind)
+    }
+
+    /// What the ledger keeps of the evidence.
+    #[must_use]
+    pub fn seen(&self) -> &Seen {
+        &self.seen
+    }
+
+    /// The evidence's own end, where a credential may not outlive it.
+    #[must_use]
+    pub fn ceiling(&self) -> Option<&Ceiling> {
+        self.ceiling.as_ref()
+    }
+}
+
+/// One unit of work, as the evidence names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TaskEvidence {
+    /// `<issuer name>:<path>`, at most 255 bytes.
+    pub name: String,
+    /// The account that started it: an id of the issuer's, and no SPIFFE ID. (issuer name, this) may be linked to a person.
+    pub initiator: Option<String>,
+    /// `task_life`: how long after it was opened the task ends; without it, it has no deadline.
+    pub life: Option<Seconds>,
+}
+
+/// How evidence is kept from being used twice (IDENTITY.md §2.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Replay {
+    /// SHA-256 over the entry's name and the `jti`, or the signing input's digest where there is none.
+    pub key: [u8; 32],
+    /// Whether the same token may come again.
+    pub reuse: Reuse,
+    /// Until when the key must be remembered: `exp` + leeway + 60 s.
+    pub until: Timestamp,
+}
+
+/// Whether the same token may come again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reuse {
+    /// It may not.
+    Never,
+    /// With a proof of the key that came with it first, and for the same task.
+    SameKey,
+}
+
+/// What the ledger keeps of a token that was accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// SHA-256 of the signing input.
+    pub digest: [u8; 32],
+    /// When the issuer made it.
+    pub issued: Timestamp,
+    /// When it ends.
+    pub expires: Timestamp,
+    /// The thumbprint of the key that verified.
+    pub key: [u8; 32],
+}
+
+/// No caller. To the outside every [`Refused::Evidence`] is the same bytes, no sooner than 3 ms (SECURITY.md §5).
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// The evidence does not hold.
+    #[error("the evidence is rejected: {label}")]
+    Evidence {
+        /// Why, for metric and log.
+        label: Label,
+        /// The entry it was judged by, if one matched.
+        issuer: Option<Arc<str>>,
+    },
+    /// An entry matched and its keys are not known: 503, cause unnamed.
+    #[error("the keys of issuer `{issuer}` are not known")]
+    Unavailable {
+        /// The entry.
+        issuer: Arc<str>,
+    },
+}
+
+/// Why evidence does not hold: the closed list of IDENTITY.md §2.4.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[expect(
+    missing_docs,
+    reason = "the words are those of IDENTITY.md §2.4, and the checks of §2.1 explain them"
+)]
+pub enum Label {
+    Alg,
+    Attestation,
+    Audience,
+    Claims,
+    CutOff,
+    Early,
+    Event,
+    Expired,
+    Form,
+    Frozen,
+    Header,
+    Issuer,
+    Key,
+    Lifetime,
+    NotAdmitted,
+    Proof,
+    Replay,
+    Signature,
+    TooLarge,
+    Typ,
+}
+
+impl Label {
+    /// The word in metric and log.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Label::Alg => "alg",
+            Label::Attestation => "attestation",
+            Label::Audience => "audience",
+            Label::Claims => "claims",
+            Label::CutOff => "cut_off",
+            Label::Early => "early",
+            Label::Event => "event",
+            Label::Expired => "expired",
+            Label::Form => "form",
+            Label::Frozen => "frozen",
+            Label::Header => "header",
+            Label::Issuer => "issuer",
+            Label::Key => "key",
+            Label::Lifetime => "lifetime",
+            Label::NotAdmitted => "not_admitted",
+            Label::Proof => "proof",
+            Label::Replay => "replay",
+            Label::Signature => "signature",
+            Label::TooLarge => "too_large",
+            Label::Typ => "typ",
+        }
+    }
+}
+
+impl fmt::Display for Label {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// All issuers whose tokens are evidence, by their exact bytes.
+#[derive(Debug, Default)]
+pub struct Roster {
+    /// `iss`, then `aud`.
+    entries: HashMap<String, HashMap<String, Arc<IssuerEntry>>>,
+}
+
+impl Roster {
+    /// Puts the entries side by side.
+    ///
+    /// # Errors
+    /// The entries (by name) whose (`url`, `audience`) another one has too (I05), and those beyond 256.
+    pub fn new(issuers: Vec<IssuerEntry>) -> Result<Roster, Vec<(String, Fault)>> {
+        let mut roster = Roster::default();
+        let mut faults = Vec::new();
+        for (index, entry) in issuers.into_iter().enumerate() {
+            let name = entry.name().to_owned();
+            if index >= MAX_ENTRIES {
+                faults.push((
+                    name.clone(),
+                    Fault::new("", format!("is one more than {MAX_ENTRIES}")),
+                ));
+            }
+            let audiences = roster.entries.entry(entry.url().to_owned()).or_default();
+            if let Some(twin) = audiences.get(entry.audience()) {
+                let text = format!(
+                    "has the same `url` and `audience` as [issuer.{}] (I05)",
+                    twin.name()
+                );
+                faults.push((name, Fault::new("audience", text)));
+                continue;
+            }
+            audiences.insert(entry.audience().to_owned(), Arc::new(entry));
+        }
+        if faults.is_empty() {
+            Ok(roster)
+        } else {
+            Err(faults)
+        }
+    }
+
+    /// Judges a token with the walk's one `now`. Reads memory, and may wait for a key, 3 seconds at most; writes nothing.
+    ///
+    /// # Errors
+    /// [`Refused`], with the first check of IDENTITY.md §2.1 that failed.
+    pub async fn authenticate(
+        &self,
+        evidence: &Evidence,
+        now: Timestamp,
+    ) -> Result<Caller, Refused> {
+        let refused = |issuer: Option<&Arc<str>>, label| Refused::Evidence {
+            label,
+            issuer: issuer.cloned(),
+        };
+        let token =
+            Unverified::parse(evidence.token.expose()).map_err(|label| refused(None, label))?;
+        let header = token
+            .evidence_header()
+            .map_err(|label| refused(None, label))?;
+        let entry = self
+            .entry(token.untrusted())
+            .map_err(|label| refused(None, label))?;
+        let because = |label| refused(Some(&entry.name), label);
+        judge::not_long_over(token.untrusted(), now).map_err(because)?;
+        let key = match entry.source.key(header.kid, now).await {
+            Ok(key) => key,
+            Err(Missing::Kid) => return Err(because(Label::Key)),
+            Err(Missing::Keys) => {
+                return Err(Refused::Unavailable {
+                    issuer: Arc::clone(&entry.name),
+                });
+            }
+        };
+        if header.alg != key.algorithm().as_str() || !entry.algorithms.contains(&key.algorithm()) {
+            return Err(because(Label::Alg));
+        }
+        let typ = header.typ.map(str::to_ascii_uppercase);
+        let verified = token.verify(&key).map_err(because)?;
+        entry
+            .judge(&verified, typ.as_deref(), evidence.proof, now)
+            .map_err(because)
+    }
+
+    /// Fetches the keys nobody asked for yet. Nothing waits for it; called a little after start.
+    pub fn warm_up(&self, now: Timestamp) {
+        self.all().for_each(|entry| entry.source.warm_up(now));
+    }
+
+    /// How the keys of each issuer are, in no order.
+    #[must_use]
+    pub fn health(&self, now: Timestamp) -> Vec<Health> {
+        self.all()
+            .map(|entry| entry.source.health(&entry.name, now))
+            .collect()
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Arc<IssuerEntry>> {
+        self.entries.values().flat_map(HashMap::values)
+    }
+
+    /// The one entry for these bytes. What is not verified yet only ever indexes a map.
+    fn entry(&self, untrusted: &Payload) -> Result<&IssuerEntry, Label> {
+        let issuer = untrusted
+            .get("iss")
+            .and_then(|iss| iss.as_str())
+            .ok_or(Label::Issuer)?;
+        let audiences = self.entries.get(issuer).ok_or(Label::Issuer)?;
+        let audience = judge::one_audience(untrusted)?;
+        audiences
+            .get(audience)
+            .map(Arc::as_ref)
+            .ok_or(Label::Audience)
+    }
+}
+
+/// The leeway between two clocks: one value for every comparison of times and for how long a replay key is kept.
+pub const LEEWAY: Seconds = Seconds::new(30);
+
+/// IDENTITY.md §2.2.
+const MAX_ENTRIES: usize = 256;

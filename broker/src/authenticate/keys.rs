@@ -1,0 +1,380 @@
+//! JSON Web Keys of issuers and of DPoP proofs: public, asymmetric, one algorithm each, fixed here (IDENTITY.md §2.5
+//! *Keys*, SECURITY.md §2 rule 3). What cannot be used is skipped; what is ambiguous counts for nothing.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use data_encoding::BASE64URL_NOPAD;
+use jsonwebtoken::DecodingKey;
+use ring::agreement::{self, EphemeralPrivateKey};
+use ring::digest::{SHA256, digest};
+use ring::rand::SystemRandom;
+use serde_json::{Map, Value};
+
+use crate::authenticate::crypto::Algorithm;
+use crate::strict::{self, Limits};
+
+/// A public key that can check signatures of one algorithm.
+#[derive(Debug)]
+pub(super) struct Key {
+    algorithm: Algorithm,
+    decoding: DecodingKey,
+    thumbprint: [u8; 32],
+}
+
+impl Key {
+    /// Reads a public JWK. `None` for a key that is symmetric, has a private part, an unusable size or curve, or does not
+    /// fit `algorithm`. Whether a point lies on its curve is for [`KeySet`], and for the verification itself.
+    ///
+    /// `algorithm`: the one asked for; without it P-256 is ES256, P-384 ES384, Ed25519 EdDSA and RSA RS256.
+    pub(super) fn public(jwk: &Map<String, Value>, algorithm: Option<Algorithm>) -> Option<Key> {
+        if PRIVATE.iter().any(|member| jwk.contains_key(*member)) {
+            return None;
+        }
+        let (natural, decoding, canonical) = match text(jwk, "kty")? {
+            "RSA" => rsa(jwk)?,
+            "EC" => elliptic(jwk)?,
+            "OKP" => edwards(jwk)?,
+            _ => return None,
+        };
+        let algorithm = match (natural, algorithm) {
+            (Algorithm::Rs256, Some(Algorithm::Ps256)) => Algorithm::Ps256,
+            (natural, Some(wanted)) if natural != wanted => return None,
+            (natural, _) => natural,
+        };
+        let thumbprint = sha256(canonical.as_bytes());
+        Some(Key {
+            algorithm,
+            decoding,
+            thumbprint,
+        })
+    }
+
+    pub(super) fn algorithm(&self) -> Algorithm {
+        self.algorithm
+    }
+
+    pub(super) fn decoding(&self) -> &DecodingKey {
+        &self.decoding
+    }
+
+    /// RFC 7638, SHA-256.
+    pub(super) fn thumbprint(&self) -> [u8; 32] {
+        self.thumbprint
+    }
+
+    /// A JWK that stands in a set: for signatures, with a `kid` (none, no key), on its curve.
+    fn listed(jwk: &Map<String, Value>) -> Option<(String, Key)> {
+        let kid = text(jwk, "kid").filter(|kid| is_kid(kid))?;
+        if jwk.get("use").is_some_and(|u| u != "sig") {
+            return None;
+        }
+        let verify = |ops: &Value| {
+            ops.as_array()
+                .is_some_and(|ops| ops.iter().any(|op| op == "verify"))
+        };
+        if jwk.get("key_ops").is_some_and(|ops| !verify(ops)) {
+            return None;
+        }
+        let algorithm = match jwk.get("alg") {
+            Some(name) => Some(Algorithm::parse(name.as_str()?)?),
+            None => None,
+        };
+        let key = Key::public(jwk, algorithm).filter(Key::is_on_curve)?;
+        Some((kid.to_owned(), key))
+    }
+
+    /// Asks ring to agree on a secret with the point, which it does for points on the curve only.
+    fn is_on_curve(&self) -> bool {
+        let curve = match self.algorithm {
+            Algorithm::Es256 => &agreement::ECDH_P256,
+            Algorithm::Es384 => &agreement::ECDH_P384,
+            Algorithm::EdDsa | Algorithm::Ps256 | Algorithm::Rs256 => return true,
+        };
+        let Ok(point) = self.decoding.try_get_as_bytes() else {
+            return false;
+        };
+        let peer = agreement::UnparsedPublicKey::new(curve, point);
+        EphemeralPrivateKey::generate(curve, &SystemRandom::new())
+            .and_then(|own| agreement::agree_ephemeral(own, &peer, |_| ()))
+            .is_ok()
+    }
+}
+
+/// The usable keys of one issuer by `kid`; swapped whole, never merged.
+#[derive(Debug, Default)]
+pub(super) struct KeySet(HashMap<String, Arc<Key>>);
+
+impl KeySet {
+    /// Reads a JWK Set (RFC 7517 §5). Unusable keys are skipped; two keys under one `kid` void that `kid`.
+    ///
+    /// # Errors
+    /// [`KeySetError`]; the set that was there before stays in service.
+    pub(super) fn parse(json: &[u8]) -> Result<KeySet, KeySetError> {
+        let document = strict::object(json, Limits::METADATA).map_err(KeySetError::Unreadable)?;
+        let keys = document
+            .get("keys")
+            .and_then(Value::as_array)
+            .ok_or(KeySetError::NoKeys)?;
+        if keys.len() > MAX_KEYS {
+            return Err(KeySetError::TooMany(keys.len()));
+        }
+        let mut set: HashMap<String, Option<Arc<Key>>> = HashMap::new();
+        for (kid, key) in keys
+            .iter()
+            .filter_map(Value::as_object)
+            .filter_map(Key::listed)
+        {
+            let twin = |other: &Arc<Key>| {
+                (other.thumbprint, other.algorithm) == (key.thumbprint, key.algorithm)
+            };
+            match set.get_mut(&kid) {
+                Some(place) => *place = place.take().filter(twin),
+                None => {
+                    set.insert(kid, Some(Arc::new(key)));
+                }
+            }
+        }
+        let usable = set
+            .into_iter()
+            .filter_map(|(kid, key)| Some((kid, key?)))
+            .collect();
+        Some(KeySet(usable))
+            .filter(|set| !set.0.is_empty())
+            .ok_or(KeySetError::NoKeys)
+    }
+
+    pub(super) fn get(&self, kid: &str) -> Option<&Arc<Key>> {
+        self.0.get(kid)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+}
+
+/// Why a document is no key set; the words are for operators.
+#[derive(Debug, thiserror::Error)]
+pub enum KeySetError {
+    /// No key in it can be used.
+    #[error(
+        "no usable key: wanted is a public RSA 2048/3072/4096, P-256, P-384 or Ed25519 key with a `kid`"
+    )]
+    NoKeys,
+    /// More than 64 keys.
+    #[error("{0} keys, and at most 64 are read")]
+    TooMany(usize),
+    /// Not strict JSON.
+    #[error("not readable: {0}")]
+    Unreadable(strict::Unreadable),
+}
+
+/// `kid`s and other words of headers: 1 to 255 bytes of visible ASCII or space.
+pub(super) fn is_kid(kid: &str) -> bool {
+    (1..=255).contains(&kid.len()) && kid.bytes().all(|b| matches!(b, b' '..=b'~'))
+}
+
+pub(super) fn sha256(bytes: &[u8]) -> [u8; 32] {
+    let mut out = [0; 32];
+    out.copy_from_slice(digest(&SHA256, bytes).as_ref());
+    out
+}
+
+type Material = (Algorithm, DecodingKey, String);
+
+fn rsa(jwk: &Map<String, Value>) -> Option<Material> {
+    let n = bytes(jwk, "n")?;
+    let bits = n.len() * 8;
+    let full = n.first().is_some_and(|byte| *byte >= 0x80);
+    if !RSA_BITS.contains(&bits) || !full || bytes(jwk, "e")? != RSA_E {
+        return None;
+    }
+    let canonical = format!(r#"{{"e":"AQAB","kty":"RSA","n":"{}"}}"#, text(jwk, "n")?);
+    Some((
+        Algorithm::Rs256,
+        DecodingKey::from_rsa_raw_components(&n, &RSA_E),
+        canonical,
+    ))
+}
+
+fn elliptic(jwk: &Map<String, Value>) -> Option<Material> {
+    let crv = text(jwk, "crv")?;
+    let (algorithm, length) = match crv {
+        "P-256" => (Algorithm::Es256, 32),
+        "P-384" => (Algorithm::Es384, 48),
+        _ => return None,
+    };
+    let (x, y) = (bytes(jwk, "x")?, bytes(jwk, "y")?);
+    if x.len() != length || y.len() != length {
+        return None;
+    }
+    let point = [&UNCOMPRESSED, x.as_slice(), y.as_slice()].concat();
+    let (x, y) = (text(jwk, "x")?, text(jwk, "y")?);
+    let canonical = format!(r#"{{"crv":"{crv}","kty":"EC","x":"{x}","y":"{y}"}}"#);
+    Some((algorithm, DecodingKey::from_ec_der(&point), canonical))
+}
+
+fn edwards(jwk: &Map<String, Value>) -> Option<Material> {
+    let x = bytes(jwk, "x")?;
+    if text(jwk, "crv")? != "Ed25519" || x.len() != 32 {
+        return None;
+    }
+    let canonical = format!(
+        r#"{{"crv":"Ed25519","kty":"OKP","x":"{}"}}"#,
+        text(jwk, "x")?
+    );
+    Some((Algorithm::EdDsa, DecodingKey::from_ed_der(&x), canonical))
+}
+
+fn text<'a>(jwk: &'a Map<String, Value>, member: &str) -> Option<&'a str> {
+    jwk.get(member).and_then(Value::as_str)
+}
+
+/// Canonical base64url only, so that one key has one thumbprint.
+fn bytes(jwk: &Map<String, Value>, member: &str) -> Option<Vec<u8>> {
+    BASE64URL_NOPAD.decode(text(jwk, member)?.as_bytes()).ok()
+}
+
+/// RFC 7518 §6: private parts of RSA, EC and OKP keys, and the symmetric `k`.
+const PRIVATE: [&str; 8] = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"];
+
+const RSA_BITS: [usize; 3] = [2048, 3072, 4096];
+
+/// 65537.
+const RSA_E: [u8; 3] = [1, 0, 1];
+
+/// SEC 1 §2.3.3: the prefix of an uncompressed point.
+const UNCOMPRESSED: [u8; 1] = [4];
+
+const MAX_KEYS: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const X: &str = "e97JB4fNC7G311ZPGyPlYBJ3a-URLjAi7IV1YEBz-MY";
+    const Y: &str = "_Ts9hUpqsLVzfUfw1nBhIq_rWV52WkeHnXmjE9mbG94";
+
+    fn ec(kid: &str) -> Value {
+        json!({"kty": "EC", "crv": "P-256", "x": X, "y": Y, "kid": kid})
+    }
+
+    fn with(mut jwk: Value, member: &str, value: Value) -> Value {
+        jwk[member] = value;
+        jwk
+    }
+
+    fn ed(kid: &str) -> Value {
+        json!({"kty": "OKP", "crv": "Ed25519", "x": "DlHGpxaYOB3tUsazCjEdPcbUJfgHyMZ7p2VlnWV2vFI", "kid": kid})
+    }
+
+    fn rsa(n: &[u8], e: &[u8]) -> Value {
+        json!({"kty": "RSA", "n": BASE64URL_NOPAD.encode(n), "e": BASE64URL_NOPAD.encode(e), "kid": "r"})
+    }
+
+    fn parse(keys: &[Value]) -> Result<KeySet, KeySetError> {
+        KeySet::parse(json!({ "keys": keys }).to_string().as_bytes())
+    }
+
+    #[test]
+    fn thumbprints_are_those_of_the_rfcs() {
+        let check = |jwk: Value, expected: &str| {
+            let key = Key::public(jwk.as_object().unwrap(), None).unwrap();
+            assert_eq!(BASE64URL_NOPAD.encode(&key.thumbprint()), expected);
+        };
+        // RFC 9449 §6.1, RFC 8037 A.3.
+        check(
+            json!({"kty": "EC", "crv": "P-256", "x": "l8tFrhx-34tV3hRICRDY9zCkDlpBhF42UQUfWVAWBFs",
+                "y": "9VE4jf_Ok_o64zbTTlcuNJajHmt6v9TDVrU0CdvGRDA"}),
+            "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I",
+        );
+        check(
+            json!({"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}),
+            "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k",
+        );
+    }
+
+    #[test]
+    fn skips_keys_that_cannot_be_used_and_keeps_the_good_one() {
+        let n = [0xff; 256];
+        for bad in [
+            json!({"kty": "oct", "k": "c2VjcmV0", "kid": "b", "alg": "HS256"}),
+            with(ec("b"), "d", json!("AQ")),
+            with(ec("b"), "use", json!("enc")),
+            with(ec("b"), "key_ops", json!(["sign"])),
+            with(ec("b"), "alg", json!("ES384")),
+            with(ec("b"), "alg", json!("HS256")),
+            with(ec("b"), "alg", json!(1)),
+            with(ec("b"), "crv", json!("P-521")),
+            with(ec("b"), "crv", json!("P-384")),
+            with(ec("b"), "x", json!(Y)),
+            with(ec("b"), "x", json!(format!("{X}="))),
+            with(ec("b"), "kid", json!("")),
+            with(ec("b"), "kid", json!(7)),
+            with(ed("b"), "crv", json!("X25519")),
+            rsa(&[0xff; 128], &[1, 0, 1]),
+            rsa(&n[..255], &[1, 0, 1]),
+            rsa(&[&[0x7f], &n[1..]].concat(), &[1, 0, 1]),
+            rsa(&[&[0], &n[..]].concat(), &[1, 0, 1]),
+            rsa(&n, &[3]),
+            rsa(&n, &[0, 1, 0, 1]),
+            json!("not an object"),
+        ] {
+            let set = parse(&[bad.clone(), ed("good")]).unwrap();
+            assert_eq!((set.len(), set.get("good").is_some()), (1, true), "{bad}");
+            assert!(
+                matches!(parse(std::slice::from_ref(&bad)), Err(KeySetError::NoKeys)),
+                "{bad}"
+            );
+        }
+        assert_eq!(
+            parse(&[rsa(&n, &[1, 0, 1])])
+                .unwrap()
+                .get("r")
+                .unwrap()
+                .algorithm(),
+            Algorithm::Rs256
+        );
+    }
+
+    #[test]
+    fn two_materials_under_one_kid_void_it() {
+        let set = parse(&[ec("a"), ed("a"), ec("a"), ed("b")]).unwrap();
+        assert_eq!(
+            (set.get("a").is_none(), set.get("b").is_some()),
+            (true, true)
+        );
+        assert!(
+            parse(&[ec("a"), ec("a")]).unwrap().get("a").is_some(),
+            "one key given twice is one key"
+        );
+        assert!(
+            parse(&[ec("a"), with(ec("a"), "alg", json!("ES256"))])
+                .unwrap()
+                .get("a")
+                .is_some()
+        );
+    }
+
+    #[test]
+    fn a_set_has_at_most_64_keys() {
+        let keys = |n: usize| (0..n).map(|i| ed(&format!("k{i}"))).collect::<Vec<_>>();
+        assert_eq!(parse(&keys(64)).unwrap().len(), 64);
+        assert!(matches!(parse(&keys(65)), Err(KeySetError::TooMany(65))));
+        assert!(matches!(
+            KeySet::parse(br#"{"keys":[],"keys":[]}"#),
+            Err(KeySetError::Unreadable(_))
+        ));
+    }
+
+    #[test]
+    fn an_rsa_key_may_be_bound_to_pss() {
+        let jwk = with(rsa(&[0xff; 256], &[1, 0, 1]), "alg", json!("PS256"));
+        assert_eq!(
+            parse(&[jwk]).unwrap().get("r").unwrap().algorithm(),
+            Algorithm::Ps256
+        );
+    }
+}

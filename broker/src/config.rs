@@ -1,0 +1,201 @@
+//! `stint.toml`: one file, read once, whole or not at all (UX.md §5).
+//!
+//! It promises that every fault of the file is in one report, with its line; that nothing is taken for granted that the
+//! file does not say or the defaults do not show; and that no secret is in a [`Config`], a report or a record. It never
+//! asks the network or the database.
+//!
+//! A [`Config`] is taken apart where the broker is built, and its parts are handed out: nobody keeps it. The modules
+//! below are private, so `config::NAME` is the one path of each name.
+
+use std::fs;
+use std::path::Path;
+
+use miette::Severity;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+// What there is to say: tables, and the values in them.
+mod choices;
+mod issuer;
+mod names;
+mod secret;
+mod tables;
+mod words;
+
+// How it is declared, read, reported and explained.
+mod declare;
+mod help;
+mod nearest;
+mod reader;
+mod report;
+mod setting;
+
+pub use choices::{CnFrom, JwtAlg, LogFormat, Reload, Reveal, Tls, Usage};
+pub use help::{Folders, help, template};
+pub use issuer::Issuer;
+pub use names::{PkiUrl, ServerUrl, StoreUrl, TrustDomain};
+pub use report::{ConfigError, Finding, Report};
+pub use secret::{KeyFile, Secret, SecretError, SecretRef};
+pub use tables::{
+    Approval, Ca, Config, Jwt, Keys, Ledger, Limits, Ops, Policy, Profile, Server, Store, Telemetry,
+};
+pub use words::{Bytes, Rate};
+
+use nearest::nearest;
+use reader::{At, Reader};
+use report::{Fault, findings};
+use secret::Environment;
+use setting::{Place, Setting};
+
+/// A configuration, and what the operator should know about it.
+#[derive(Debug)]
+pub struct Loaded {
+    /// Whole and checked.
+    pub config: Config,
+    /// What is accepted and risky; print the [`Finding::report`] of each.
+    pub warnings: Vec<Finding>,
+}
+
+impl Config {
+    /// Reads the file at `path`; relative paths in it start at its folder.
+    ///
+    /// # Errors
+    /// [`ConfigError`] with every fault found: unreadable, too large, writable by everybody, or as [`Config::parse`].
+    pub fn load(path: &Path) -> Result<Loaded, ConfigError> {
+        let name = path
+            .file_name()
+            .unwrap_or(path.as_os_str())
+            .to_string_lossy();
+        let read = read(path).map_err(|text| {
+            let next = "stintd init --url URL --trust-domain NAME writes one";
+            let fault = Fault::of_file(text, next);
+            let shown = path.display().to_string();
+            ConfigError::new(
+                &shown,
+                findings(&shown, String::new(), Severity::Error, vec![fault]),
+            )
+        });
+        Config::parse(&name, &read?, path.parent().unwrap_or(Path::new("")))
+    }
+
+    /// Reads a file's text. `name` stands in reports; relative paths start at `dir`.
+    ///
+    /// # Errors
+    /// [`ConfigError`] with every fault found: TOML that cannot be read, unknown keys and words, wrong types, values out
+    /// of bounds, missing keys, literal secrets, secrets that cannot be read or that others can read, contradictions.
+    pub fn parse(name: &str, text: &str, dir: &Path) -> Result<Loaded, ConfigError> {
+        Config::parse_in((name, text), dir, secret::from_environment)
+    }
+
+    fn parse_in(
+        (name, text): (&str, &str),
+        dir: &Path,
+        env: Environment,
+    ) -> Result<Loaded, ConfigError> {
+        let (document, syntax) = DeTable::parse_recoverable(text);
+        let shown = mask(text, &document);
+        if !syntax.is_empty() {
+            let fault = |error: &toml::de::Error| {
+                let span = error.span().unwrap_or(text.len()..text.len());
+                At::ROOT.fault(span, error.message(), "")
+            };
+            let faults = syntax.iter().map(fault).collect();
+            return Err(ConfigError::new(
+                name,
+                findings(name, shown, Severity::Error, faults),
+            ));
+        }
+        let span = document.span();
+        let document = Spanned::new(span, DeValue::Table(document.into_inner()));
+        // Issuers are judged even if what they are judged beside is faulty: one report has it all.
+        let server_url = peek(&document, ["server", "url"]);
+        let trust_domain = peek(&document, ["ca", "trust_domain"]);
+        let mut reader = Reader::new(Place {
+            dir,
+            env,
+            server_url,
+            trust_domain,
+        });
+        let config = Config::read(&document, At::ROOT, &mut reader);
+        match config {
+            Some(config) if reader.faults.is_empty() => Ok(Loaded {
+                config: config.complete(),
+                warnings: findings(name, shown, Severity::Warning, reader.warnings),
+            }),
+            Some(_) | None => {
+                let faults = findings(name, shown, Severity::Error, reader.faults);
+                Err(ConfigError::new(name, faults))
+            }
+        }
+    }
+
+    /// Every setting in force, defaults too, as it is recorded in the ledger (`config_loaded`): of a secret only where
+    /// it lies. No nulls, no fractions: fit for canonical JSON and its hash.
+    #[must_use]
+    pub fn settings(&self) -> serde_json::Value {
+        self.json()
+    }
+}
+
+fn peek<'t>(document: &'t Spanned<DeValue<'_>>, [table, key]: [&str; 2]) -> &'t str {
+    let value = document
+        .get_ref()
+        .get(table)
+        .and_then(|table| table.get_ref().get(key));
+    value
+        .and_then(|value| value.get_ref().as_str())
+        .unwrap_or_default()
+}
+
+fn read(path: &Path) -> Result<String, String> {
+    use std::os::unix::fs::PermissionsExt;
+
+    let name = path.display();
+    let failed = |error: std::io::Error| format!("cannot be read: {error}");
+    let metadata = fs::metadata(path).map_err(failed)?;
+    if !metadata.is_file() || metadata.len() > LARGEST {
+        return Err("is not a file of at most 1 MiB".to_owned());
+    }
+    if metadata.permissions().mode() & 0o002 != 0 {
+        return Err(format!("can be changed by everybody: chmod o-w {name}"));
+    }
+    fs::read_to_string(path).map_err(failed)
+}
+
+/// The text as reports may show it. What stands where a secret belongs is blanked, byte for byte, so that every place
+/// keeps its line and column.
+fn mask(text: &str, document: &Spanned<DeTable<'_>>) -> String {
+    let mut bytes = text.as_bytes().to_vec();
+    mask_table(&mut bytes, document.get_ref());
+    String::from_utf8(bytes).unwrap_or_default()
+}
+
+fn mask_table(bytes: &mut [u8], table: &DeTable<'_>) {
+    for (key, value) in table {
+        match value.get_ref() {
+            DeValue::Table(table) => mask_table(bytes, table),
+            DeValue::String(_) | DeValue::Integer(_) | DeValue::Float(_) | DeValue::Array(_)
+                if sounds_secret(key.get_ref()) =>
+            {
+                let secret = bytes.get_mut(value.span()).into_iter().flatten();
+                secret
+                    .filter(|byte| !b"\"'\n".contains(byte))
+                    .for_each(|byte| *byte = b'*');
+            }
+            DeValue::String(_) | DeValue::Integer(_) | DeValue::Float(_) | DeValue::Array(_) => {}
+            DeValue::Boolean(_) | DeValue::Datetime(_) => {}
+        }
+    }
+}
+
+fn sounds_secret(key: &str) -> bool {
+    const WORDS: [&str; 3] = ["secret", "passphrase", "password"];
+    let key = key.to_ascii_lowercase();
+    WORDS.iter().any(|word| key.contains(word)) || nearest(&key, &WORDS).is_some()
+}
+
+/// Ten times a file with 256 issuers.
+const LARGEST: u64 = 1 << 20;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,110 @@
+//! Settings that are one of a few words.
+
+use serde_json::{Value, json};
+use toml::de::DeValue;
+
+use super::nearest::nearest;
+use super::setting::{Place, Word, Wrong};
+use super::words::text;
+
+/// Declares settings that are one of a few words.
+macro_rules! choices {
+    ($($(#[doc = $about:literal])+ pub enum $name:ident {
+        $($(#[doc = $doc:literal])+ $variant:ident = $word:literal,)+
+    })+) => {$(
+        $(#[doc = $about])+
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum $name { $($(#[doc = $doc])+ $variant,)+ }
+
+        impl $name {
+            #[doc = "The word in the file."]
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self { $($name::$variant => $word,)+ }
+            }
+        }
+
+        impl Word for $name {
+            const WANTS: &'static str = concat!("one of", $(" \"", $word, "\""),+);
+
+            fn parse(value: &DeValue<'_>, _: &Place<'_>) -> Result<$name, Wrong> {
+                match text::<$name>(value)? {
+                    $($word => Ok($name::$variant),)+
+                    other => Err(unknown_word(other, &[$($word),+], Self::WANTS)),
+                }
+            }
+
+            fn json(&self) -> Value {
+                json!(self.as_str())
+            }
+        }
+    )+};
+}
+
+choices! {
+    /// Who ends TLS.
+    pub enum Tls {
+        /// A proxy on this host or network; it reaches the listener in the clear.
+        Proxy = "proxy",
+    }
+
+    /// The algorithm of the JWTs that the broker signs.
+    pub enum JwtAlg {
+        /// ECDSA on P-256: read by everybody.
+        Es256 = "ES256",
+        /// Ed25519.
+        EdDsa = "EdDSA",
+    }
+
+    /// What a certificate may be used for.
+    pub enum Usage {
+        /// To prove oneself to a server.
+        Client = "client",
+        /// To serve.
+        Server = "server",
+    }
+
+    /// What of a grant becomes a certificate's common name.
+    pub enum CnFrom {
+        /// The SPIFFE ID, where it is no longer than 64 characters.
+        Caller = "caller",
+        /// The grant's id.
+        Grant = "grant",
+        /// The task's id.
+        Task = "task",
+        /// The task's name, where it is no longer than 64 characters.
+        TaskName = "task_name",
+    }
+
+    /// When a changed policy takes force.
+    pub enum Reload {
+        /// On SIGHUP only.
+        Signal = "signal",
+        /// As soon as a file of it is written, and on SIGHUP.
+        Watch = "watch",
+    }
+
+    /// What a caller who is denied reads of the policy.
+    pub enum Reveal {
+        /// Ids of policies and names of conditions, and the caller's own values beside them.
+        Names = "names",
+        /// The policies' texts too.
+        Full = "full",
+    }
+
+    /// How log lines look.
+    pub enum LogFormat {
+        /// Text on a terminal, JSON elsewhere.
+        Auto = "auto",
+        /// One JSON object a line.
+        Json = "json",
+        /// For people.
+        Text = "text",
+    }
+}
+
+fn unknown_word(word: &str, known: &[&str], wants: &str) -> Wrong {
+    let near = nearest(word, known);
+    let label = near.map_or(wants.to_owned(), |near| format!("did you mean `{near}`?"));
+    Wrong::new(format!("does not know the word `{word}`"), label)
+}

@@ -1,0 +1,176 @@
+//! What people are told about `stint.toml`, from the same declarations that read it: the text of `stintd help config`
+//! and the file that `stintd init` writes.
+
+use std::fmt::Write;
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::declare::{KeyDoc, TableDoc};
+use super::names::{ServerUrl, TrustDomain};
+use super::setting::Setting;
+use super::tables::Config;
+
+/// The help of the whole file, or of one table such as `server` or `ca.profile`; none for a table that is not there.
+#[must_use]
+pub fn help(table: Option<&str>) -> Option<String> {
+    let root = Config::TABLE?;
+    let Some(path) = table else {
+        return Some(tables(root));
+    };
+    let mut doc = root;
+    for name in path.split('.') {
+        doc = doc.keys.iter().find(|key| key.name == name)?.table?;
+    }
+    Some(keys(path, doc))
+}
+
+fn tables(root: &TableDoc) -> String {
+    let mut text = String::new();
+    say(&mut text, "", root.about);
+    text.push('\n');
+    for key in root.keys.iter().filter(|key| key.table.is_some()) {
+        let required = if key.default.is_none() {
+            " (required)"
+        } else {
+            ""
+        };
+        let about = key.about.join("");
+        push(
+            &mut text,
+            format_args!(
+                "{:<14}{}{required}\n",
+                format!("[{}]", header(key.name)),
+                about.trim()
+            ),
+        );
+    }
+    push(
+        &mut text,
+        format_args!("\nnext      {} TABLE\n", super::reader::HELP),
+    );
+    text
+}
+
+fn keys(path: &str, doc: &TableDoc) -> String {
+    let mut text = format!("[{}]\n", header(path));
+    say(&mut text, "", doc.about);
+    for key in doc.keys {
+        push(&mut text, format_args!("\n{}", key.name));
+        match (key.default, key.table) {
+            (_, Some(_)) => push(
+                &mut text,
+                format_args!("   see: {} {path}.{}\n", super::reader::HELP, key.name),
+            ),
+            (None, None) => push(&mut text, format_args!("   {}, required\n", key.wants)),
+            (Some(default), None) => {
+                push(
+                    &mut text,
+                    format_args!("   {}, default {}", key.wants, default()),
+                );
+                if let Some(bounds) = key.bounds {
+                    push(&mut text, format_args!(", {}", bounds()));
+                }
+                text.push('\n');
+            }
+        }
+        say(&mut text, "    ", key.about);
+    }
+    text
+}
+
+/// Folders that `stintd init` has made.
+#[derive(Clone, Copy, Debug)]
+pub struct Folders<'a> {
+    /// The policies.
+    pub policy: &'a Path,
+    /// Database, keys and pin.
+    pub state: &'a Path,
+}
+
+/// A configuration that works and explains itself: what is not the default stands there, all else is commented out with
+/// its default.
+#[must_use]
+pub fn template(url: &ServerUrl, trust_domain: &TrustDomain, folders: Folders<'_>) -> String {
+    let state = |name: &str| Value::from(folders.state.join(name).display().to_string());
+    let store = format!("sqlite:{}", folders.state.join("stint.db").display());
+    let set = |path: &str| match path {
+        "version" => Some(Value::from(1)),
+        "server.url" => Some(Value::from(url.as_str())),
+        "store.url" => Some(Value::from(store.as_str())),
+        "ledger.pin" => Some(state("ledger.pin")),
+        "keys.dir" => Some(state("keys")),
+        "ca.trust_domain" => Some(Value::from(trust_domain.as_str())),
+        "policy.dir" => Some(Value::from(folders.policy.display().to_string())),
+        _ => None,
+    };
+    let mut text = String::new();
+    if let Some(root) = Config::TABLE {
+        say(&mut text, "# ", root.about);
+        push(
+            &mut text,
+            format_args!(
+                "# Lines that begin with # and a key show its default. More: {}\n",
+                super::reader::HELP
+            ),
+        );
+        section(&mut text, "", root, &set);
+    }
+    text.push_str(ISSUER);
+    text
+}
+
+fn section(text: &mut String, path: &str, doc: &TableDoc, set: &dyn Fn(&str) -> Option<Value>) {
+    let path_of = |key: &KeyDoc| match path {
+        "" => key.name.to_owned(),
+        path => format!("{path}.{}", key.name),
+    };
+    for key in doc.keys.iter().filter(|key| key.table.is_none()) {
+        say(text, "# ", key.about);
+        match (set(&path_of(key)), key.default.map(|default| default())) {
+            (Some(value), _) => push(text, format_args!("{} = {value}\n", key.name)),
+            (None, Some(default)) => push(text, format_args!("#{} = {default}\n", key.name)),
+            (None, None) => push(text, format_args!("#{} =\n", key.name)),
+        }
+    }
+    for key in doc.keys {
+        let path = path_of(key);
+        if let Some(table) = key.table.filter(|_| !is_set_of_tables(&path)) {
+            push(text, format_args!("\n[{path}]\n"));
+            section(text, &path, table, set);
+        }
+    }
+}
+
+/// `[issuer.NAME]` and `[ca.profile.NAME]`: tables whose names the operator chooses.
+fn is_set_of_tables(path: &str) -> bool {
+    matches!(path, "issuer" | "ca.profile")
+}
+
+fn header(path: &str) -> String {
+    if is_set_of_tables(path) {
+        format!("{path}.NAME")
+    } else {
+        path.to_owned()
+    }
+}
+
+fn say(text: &mut String, indent: &str, about: &[&str]) {
+    for line in about {
+        push(text, format_args!("{indent}{}\n", line.trim()));
+    }
+}
+
+fn push(text: &mut String, arguments: std::fmt::Arguments<'_>) {
+    // Writing to a String cannot fail.
+    text.write_fmt(arguments).unwrap_or_default();
+}
+
+/// Issuers have no default that would be right for anybody.
+pub(super) const ISSUER: &str = r#"
+# Whose tokens are evidence: one table for each issuer. GitHub Actions, for one:
+#[issuer.github]
+#preset = "github-actions"
+# The owners whose repositories may ask, by number: gh api /users/OWNER --jq .id
+#only = { repository_owner_id = ["123456"] }
+"#;

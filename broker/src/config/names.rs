@@ -1,0 +1,292 @@
+//! Names that hold for ever: the broker's URL, its trust domain, where its store and its revocations are.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use reqwest::Url;
+use serde_json::{Value, json};
+use stint_policy::SpiffeId;
+use toml::de::DeValue;
+
+use super::setting::{Place, Word, Wrong};
+use super::words::text;
+
+/// The broker's own name, an origin such as `https://stint.acme.dev`: `iss` of what it signs and the audience of what
+/// it accepts, compared byte for byte. Canonical: lower case, no default port, nothing after the host and port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerUrl {
+    text: String,
+    authority: String,
+    loopback: bool,
+}
+
+impl ServerUrl {
+    /// Reads `https://HOST[:PORT]`; plain http and an IP address only where the host is this machine.
+    ///
+    /// # Errors
+    /// What is wrong, as the end of a sentence that begins with the name of the setting.
+    pub fn parse(text: &str) -> Result<ServerUrl, String> {
+        let Ok(url) = Url::parse(text) else {
+            return Err(format!("is not a URL: `{text}`"));
+        };
+        let (Some(host), true) = (url.host_str(), matches!(url.scheme(), "https" | "http")) else {
+            return Err(format!("is not an https URL: `{text}`"));
+        };
+        // The parser has lower-cased, decoded and completed; what it changed was not canonical.
+        let origin = url.origin().ascii_serialization();
+        if text != origin {
+            return Err(format!("must be `{origin}` and no more"));
+        }
+        let address = host.trim_matches(['[', ']']).parse::<IpAddr>().ok();
+        let loopback = address.map_or(host == "localhost", |address| address.is_loopback());
+        if url.scheme() == "http" && !loopback {
+            return Err("is plain http on a host that is not this machine".to_owned());
+        }
+        if address.is_some() && !loopback {
+            return Err("is an IP address: passkeys and certificates need a name".to_owned());
+        }
+        let authority = url
+            .port()
+            .map_or(host.to_owned(), |port| format!("{host}:{port}"));
+        Ok(ServerUrl {
+            text: origin,
+            authority,
+            loopback,
+        })
+    }
+
+    /// The origin, without a slash at its end.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// The host, and the port if it is not the scheme's own.
+    #[must_use]
+    pub fn authority(&self) -> &str {
+        &self.authority
+    }
+
+    /// Whether the host is this machine.
+    #[must_use]
+    pub fn is_loopback(&self) -> bool {
+        self.loopback
+    }
+}
+
+impl fmt::Display for ServerUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl Word for ServerUrl {
+    const WANTS: &'static str = "a URL such as \"https://stint.acme.dev\"";
+
+    fn parse(value: &DeValue<'_>, _: &Place<'_>) -> Result<ServerUrl, Wrong> {
+        let wrong = |text| Wrong::new(text, "https://HOST[:PORT] in lower case, without a path");
+        ServerUrl::parse(text::<ServerUrl>(value)?).map_err(wrong)
+    }
+
+    fn json(&self) -> Value {
+        json!(self.text)
+    }
+}
+
+/// A base URL under which relying parties fetch CRLs and ask OCSP, by plain http as is usual there, or by https.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PkiUrl(String);
+
+impl PkiUrl {
+    /// The URL without a slash at its end.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Word for PkiUrl {
+    const WANTS: &'static str = "a URL such as \"http://pki.acme.dev\"";
+
+    fn parse(value: &DeValue<'_>, _: &Place<'_>) -> Result<PkiUrl, Wrong> {
+        let text = text::<PkiUrl>(value)?;
+        let plain = |url: &Url| {
+            let web = matches!(url.scheme(), "http" | "https") && url.username().is_empty();
+            web && url.query().is_none() && url.fragment().is_none()
+        };
+        match Url::parse(text) {
+            Ok(url) if plain(&url) => Ok(PkiUrl(url.as_str().trim_end_matches('/').to_owned())),
+            Ok(_) | Err(_) => Err(Wrong::new(
+                format!("is not a plain URL: `{text}`"),
+                "http://HOST[:PORT][/PATH], nothing after the path",
+            )),
+        }
+    }
+
+    fn json(&self) -> Value {
+        json!(self.0)
+    }
+}
+
+/// Where the store lies. This version has one kind: a SQLite file on a local disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoreUrl(PathBuf);
+
+impl StoreUrl {
+    /// A SQLite store in the file at `path`.
+    #[must_use]
+    pub fn sqlite(path: impl Into<PathBuf>) -> StoreUrl {
+        StoreUrl(path.into())
+    }
+
+    /// The database file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Word for StoreUrl {
+    const WANTS: &'static str = "a URL such as \"sqlite:/var/lib/stint/stint.db\"";
+
+    fn parse(value: &DeValue<'_>, place: &Place<'_>) -> Result<StoreUrl, Wrong> {
+        let text = text::<StoreUrl>(value)?;
+        let path = match text.split_once(':') {
+            Some(("sqlite", path)) => path.strip_prefix("//").unwrap_or(path),
+            Some(("postgres" | "postgresql", _)) => {
+                return Err(Wrong::new(
+                    "names PostgreSQL, which this version of stintd does not have yet",
+                    "sqlite:PATH",
+                ));
+            }
+            Some(_) | None => {
+                return Err(Wrong::new(
+                    format!("is not a store: `{text}`"),
+                    "sqlite:PATH",
+                ));
+            }
+        };
+        if path.is_empty() || path.contains(['?', '#']) || path.starts_with(':') {
+            return Err(Wrong::new(
+                format!("names no file: `{text}`"),
+                "sqlite:PATH",
+            ));
+        }
+        Ok(StoreUrl(place.dir.join(path)))
+    }
+
+    fn json(&self) -> Value {
+        json!(format!("sqlite:{}", self.0.display()))
+    }
+}
+
+/// A SPIFFE trust domain such as `acme.dev`: the first part of every identity that the broker gives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TrustDomain(String);
+
+impl TrustDomain {
+    /// Reads 1 to 255 bytes of `a-z 0-9 . - _`.
+    ///
+    /// # Errors
+    /// What is wrong, as the end of a sentence that begins with the name of the setting.
+    pub fn parse(text: &str) -> Result<TrustDomain, String> {
+        // A trust domain is what can stand in an identity of it.
+        match SpiffeId::parse(&format!("spiffe://{text}/x")) {
+            Ok(id) if id.trust_domain() == text => Ok(TrustDomain(text.to_owned())),
+            Ok(_) | Err(_) => Err(format!("is not a trust domain: `{text}`")),
+        }
+    }
+
+    /// The name, without `spiffe://`.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for TrustDomain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Word for TrustDomain {
+    const WANTS: &'static str = "a name such as \"acme.dev\"";
+
+    fn parse(value: &DeValue<'_>, _: &Place<'_>) -> Result<TrustDomain, Wrong> {
+        let wrong = |text| Wrong::new(text, "a host name in lower case, without spiffe://");
+        TrustDomain::parse(text::<TrustDomain>(value)?).map_err(wrong)
+    }
+
+    fn json(&self) -> Value {
+        json!(self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::words::tests::read;
+    use super::*;
+
+    #[test]
+    fn the_server_url_is_a_canonical_origin() {
+        for good in [
+            "https://stint.acme.dev",
+            "https://stint.acme.dev:8443",
+            "http://localhost:8640",
+            "http://127.0.0.1:8640",
+            "http://[::1]:8640",
+        ] {
+            assert_eq!(ServerUrl::parse(good).unwrap().as_str(), good);
+        }
+        for bad in [
+            "stint.acme.dev",
+            "http://stint.acme.dev",
+            "https://stint.acme.dev/",
+            "https://stint.acme.dev/x",
+            "https://stint.acme.dev?x",
+            "https://stint.acme.dev#x",
+            "https://me@stint.acme.dev",
+            "https://stint.acme.dev:443",
+            "https://Stint.acme.dev",
+            "https://10.0.0.1",
+            "https://[2001:db8::1]",
+            "ftp://stint.acme.dev",
+            "",
+        ] {
+            assert!(ServerUrl::parse(bad).is_err(), "{bad}");
+        }
+        let url = ServerUrl::parse("https://stint.acme.dev:8443").unwrap();
+        assert_eq!(
+            (url.authority(), url.is_loopback()),
+            ("stint.acme.dev:8443", false)
+        );
+    }
+
+    #[test]
+    fn a_store_is_a_local_file() {
+        let path = |text: &str| read::<StoreUrl>(text).map(|url| url.path().to_owned());
+        let stint = |dir: &str| Some(Path::new(dir).join("stint.db"));
+        assert_eq!(path(r#""sqlite:/var/lib/stint.db""#), stint("/var/lib"));
+        assert_eq!(path(r#""sqlite:///var/lib/stint.db""#), stint("/var/lib"));
+        assert_eq!(path(r#""sqlite:stint.db""#), stint("/etc/stint"));
+        for bad in [
+            "sqlite:",
+            "sqlite::memory:",
+            "sqlite:a.db?mode=ro",
+            "postgres://db/stint",
+            "a.db",
+        ] {
+            assert_eq!(path(&format!("{bad:?}")), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_trust_domain_is_no_url() {
+        assert_eq!(TrustDomain::parse("acme.dev").unwrap().as_str(), "acme.dev");
+        for bad in ["", "Acme.dev", "spiffe://acme.dev", "acme.dev/x", "a b"] {
+            assert!(TrustDomain::parse(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,379 @@
+//! The tables of `stint.toml`: every key, its type, its default, its bounds, and what people are told about it.
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use stint_policy::Seconds;
+
+use super::choices::{CnFrom, JwtAlg, LogFormat, Reload, Reveal, Tls, Usage};
+use super::declare::settings;
+use super::issuer::Issuer;
+use super::names::{PkiUrl, ServerUrl, StoreUrl, TrustDomain};
+use super::nearest::is_name;
+use super::reader::{Check, Reader, Table};
+use super::secret::{KeyFile, SecretRef};
+use super::setting::Wrong;
+use super::words::{Bytes, Rate};
+
+settings! {
+    /// stint.toml: everything that an operator of the broker decides, but for policy.
+    pub struct Config {
+        required {
+            /// How the broker is reached.
+            server: Server,
+            /// The certificate authority.
+            ca: Ca,
+            /// The policies, and what holds where they say nothing.
+            policy: Policy,
+        }
+        default {
+            /// The version of this file's format.
+            version: u32 = 1, in 1..=1;
+            /// The operators' own doors: health, metrics, commands.
+            ops: Ops = Ops::default();
+            /// The database.
+            store: Store = Store::default();
+            /// The ledger of every outcome.
+            ledger: Ledger = Ledger::default();
+            /// The broker's own keys.
+            keys: Keys = Keys::default();
+            /// The JWTs that are handed out.
+            jwt: Jwt = Jwt::default();
+            /// Whose tokens are evidence: one table for each issuer.
+            issuers "issuer": BTreeMap<String, Issuer> = BTreeMap::new();
+            /// Asks that wait for people.
+            approval: Approval = Approval::default();
+            /// How much is taken on at once.
+            limits: Limits = Limits::default();
+            /// The log.
+            telemetry: Telemetry = Telemetry::default();
+        }
+    }
+
+    /// How the broker is reached.
+    pub struct Server {
+        required {
+            /// The broker's one public name: `iss` of all it signs, audience of all it accepts, host of its pages.
+            /// https, a host name, nothing after it. A new host orphans credentials, CI settings and passkeys.
+            url: ServerUrl,
+        }
+        default {
+            /// Where the API listens.
+            listen: SocketAddr = local(8640);
+            /// Who ends TLS. Must be "proxy" where `listen` is not on the loopback interface: TLS of the broker's own
+            /// is planned.
+            tls: Option<Tls> = None;
+            /// How long a caller waits for an answer. Database work goes on.
+            request_timeout: Seconds = Seconds::new(15), in Seconds::new(1)..=Seconds::new(300);
+            /// How long open requests may take to end when the broker stops.
+            shutdown_grace: Seconds = Seconds::new(10), in Seconds::new(1)..=Seconds::new(300);
+            /// Where relying parties find CRL and OCSP. Empty: certificates point to neither.
+            pki_url: Option<PkiUrl> = None;
+        }
+    }
+
+    /// The operators' own doors: health and metrics on a listener, commands on a socket.
+    pub struct Ops {
+        default {
+            /// Where health and metrics are served, in the clear and without login.
+            listen: SocketAddr = local(8641);
+            /// Where `stintd` and `stint` reach the running broker. Its own user and root are let in.
+            socket: PathBuf = PathBuf::from("/run/stint/stintd.sock");
+        }
+    }
+
+    /// The database.
+    pub struct Store {
+        default {
+            /// A SQLite file on a local disk.
+            url: StoreUrl = StoreUrl::sqlite("/var/lib/stint/stint.db");
+            /// What must stay free on its disk: below it, asks are refused while the ledger can still be written.
+            disk_reserve: Bytes = Bytes::mib(64), in Bytes::mib(1)..=Bytes::mib(1 << 20);
+        }
+    }
+
+    /// The ledger of every outcome.
+    pub struct Ledger {
+        default {
+            /// The log's name in checkpoints and receipts. Empty: host of `server.url` and "/ledger". A log keeps its
+            /// name for ever.
+            origin: String = String::new();
+            /// The name of this broker among those that write this ledger.
+            node: String = "a".to_owned();
+            /// Where the last head is remembered, outside of the database, so that a rolled back one is noticed.
+            pin: PathBuf = PathBuf::from("/var/lib/stint/ledger.pin");
+            /// How often a checkpoint is signed and published.
+            checkpoint_every: Seconds = Seconds::new(1), in Seconds::new(1)..=Seconds::new(3600);
+        }
+    }
+
+    /// The broker's own keys.
+    pub struct Keys {
+        default {
+            /// The folder of the key files. Nobody but the broker's user may read it.
+            dir: PathBuf = PathBuf::from("/var/lib/stint/keys");
+            /// What seals the key files. Without it they lie there in the clear.
+            passphrase: Option<SecretRef> = None;
+        }
+    }
+
+    /// The certificate authority.
+    pub struct Ca {
+        required {
+            /// The SPIFFE trust domain of every identity. It cannot change later.
+            trust_domain: TrustDomain,
+        }
+        default {
+            /// How long an issuing certificate lives.
+            issuing_ttl: Seconds = days(30), in days(1)..=days(365);
+            /// How far the start of a certificate lies before its making, for clocks that are late.
+            backdate: Seconds = Seconds::new(60), in Seconds::new(0)..=Seconds::new(60);
+            /// Kinds of certificates, by name. `default` is there without being named.
+            profiles "profile": BTreeMap<String, Profile> =
+                BTreeMap::from([(DEFAULT.to_owned(), Profile::default())]);
+        }
+    }
+
+    /// A kind of certificate: what it is good for and how long at most.
+    pub struct Profile {
+        default {
+            /// What it may be used for. Both make it an X.509-SVID.
+            eku: Vec<Usage> = vec![Usage::Client, Usage::Server];
+            /// Types of resources whose granted ids become DNS names. Only with "server".
+            dns_from: Vec<String> = Vec::new();
+            /// What becomes the common name: caller, grant, task or task_name. Empty: the subject is empty.
+            cn_from: Option<CnFrom> = None;
+            /// The longest life.
+            max_ttl: Seconds = Seconds::new(3600), in Seconds::new(30)..=days(1);
+        }
+    }
+
+    /// The JWTs that are handed out.
+    pub struct Jwt {
+        default {
+            /// The algorithm of their signature.
+            alg: JwtAlg = JwtAlg::Es256;
+            /// The longest life.
+            max_ttl: Seconds = Seconds::new(900), in Seconds::new(30)..=days(1);
+            /// An RSA key in PEM, for audiences that read RS256 only.
+            rs256: Option<KeyFile> = None;
+        }
+    }
+
+    /// The policies, and what holds where they say nothing.
+    pub struct Policy {
+        required {
+            /// The folder of schema, policies, entities and tests.
+            dir: PathBuf,
+        }
+        default {
+            /// When a change takes force: as soon as it is written, or on SIGHUP.
+            reload: Reload = Reload::Watch;
+            /// The life of a credential whose ask names none.
+            default_ttl: Seconds = Seconds::new(600), in Seconds::new(30)..=days(1);
+            /// The longest life that may be asked for.
+            max_ttl: Seconds = Seconds::new(3600), in Seconds::new(30)..=days(1);
+            /// What a caller who is denied reads of the policy: names of conditions, or everything.
+            reveal: Reveal = Reveal::Names;
+        }
+    }
+
+    /// Asks that wait for people.
+    pub struct Approval {
+        default {
+            /// How long an ask waits for votes.
+            request_ttl: Seconds = Seconds::new(3600), in Seconds::new(60)..=days(7);
+        }
+    }
+
+    /// How much is taken on at once; what is beyond is refused early.
+    pub struct Limits {
+        default {
+            /// Open connections.
+            connections: u32 = 4096, in 16..=65_536;
+            /// Outcomes that wait for the ledger.
+            queue: u32 = 1024, in 1..=65_536;
+            /// Evidence that proves nothing, from one address: beyond it, signatures are no longer checked.
+            failed_evidence_per_peer: Rate = Rate::per_second(200);
+            /// Asks of one caller.
+            asks_per_caller: Rate = Rate::per_second(100);
+            /// Denials of one caller: each is an entry of the ledger.
+            denials_per_caller: Rate = Rate::per_second(10);
+            /// Dry runs of one caller.
+            dry_runs_per_caller: Rate = Rate::per_second(10);
+            /// Grants of one task in its whole life.
+            grants_per_task: u32 = 500, in 1..=1_000_000;
+        }
+    }
+
+    /// The log, on stderr.
+    pub struct Telemetry {
+        default {
+            /// How much: error, warn, info, debug, trace or off; also by module, as in "info,stint_broker=debug".
+            log: String = "info".to_owned();
+            /// How it looks: text on a terminal and JSON elsewhere, or always one of them.
+            log_format: LogFormat = LogFormat::Auto;
+        }
+    }
+}
+
+/// The profile of an ask that names none.
+pub(super) const DEFAULT: &str = "default";
+
+impl Config {
+    /// Fills in what follows from other tables.
+    pub(super) fn complete(mut self) -> Config {
+        if self.ledger.origin.is_empty() {
+            self.ledger.origin = format!("{}/ledger", self.server.url.authority());
+        }
+        let profiles = &mut self.ca.profiles;
+        profiles.entry(DEFAULT.to_owned()).or_default();
+        self
+    }
+}
+
+impl Check for Config {
+    fn check(&self, table: &Table<'_, '_>, reader: &mut Reader<'_>) {
+        if self.ops.listen == self.server.listen {
+            let text = format!("listens where [server] does: {}", self.ops.listen);
+            table.refuse(
+                "ops",
+                Wrong::new(text, "each needs a port of its own"),
+                reader,
+            );
+        }
+        let longest = self
+            .ca
+            .profiles
+            .values()
+            .map(|profile| profile.max_ttl)
+            .max();
+        if longest.is_some_and(|longest| longest >= self.ca.issuing_ttl) {
+            let text = "has a profile that outlives its issuing certificate";
+            table.refuse(
+                "ca",
+                Wrong::new(text, "raise `issuing_ttl` or lower `max_ttl`"),
+                reader,
+            );
+        }
+        if self.keys.passphrase.is_none() {
+            let text = "has no `passphrase`: the key files are not sealed";
+            table.warn("keys", text, reader);
+        }
+        if self.issuers.is_empty() {
+            let text = "has no table: nobody can bring evidence, so nobody is granted anything";
+            table.warn("issuer", text, reader);
+        }
+    }
+}
+
+impl Check for Server {
+    fn check(&self, table: &Table<'_, '_>, reader: &mut Reader<'_>) {
+        if self.tls.is_none() && !self.listen.ip().is_loopback() {
+            let text = format!("is open to the network without TLS: {}", self.listen);
+            let label = "listen on 127.0.0.1, or say tls = \"proxy\" if a proxy ends TLS";
+            table.refuse("listen", Wrong::new(text, label), reader);
+        }
+    }
+}
+
+impl Check for Ops {
+    fn check(&self, table: &Table<'_, '_>, reader: &mut Reader<'_>) {
+        if !self.listen.ip().is_loopback() {
+            table.warn(
+                "listen",
+                "serves health and metrics to the network without login",
+                reader,
+            );
+        }
+    }
+}
+
+impl Check for Ledger {
+    fn check(&self, table: &Table<'_, '_>, reader: &mut Reader<'_>) {
+        let legal = |c: char| c.is_ascii_graphic() && !matches!(c, '+' | '"' | '\\');
+        if !self.origin.chars().all(legal) || self.origin.len() > 255 {
+            let label = "a name such as stint.acme.dev/ledger, without spaces and +";
+            let wrong = Wrong::new(format!("is not a log's name: `{}`", self.origin), label);
+            table.refuse("origin", wrong, reader);
+        }
+        if !is_name(&self.node) {
+            let label = "a lower-case letter, then at most 31 of a-z 0-9 -";
+            let wrong = Wrong::new(format!("is not a name: `{}`", self.node), label);
+            table.refuse("node", wrong, reader);
+        }
+    }
+}
+
+impl Check for Profile {
+    fn check(&self, table: &Table<'_, '_>, reader: &mut Reader<'_>) {
+        let twice = matches!(self.eku.as_slice(), [first, rest @ ..] if rest.contains(first));
+        if self.eku.is_empty() || twice {
+            let wrong = Wrong::new(
+                "is empty or says a word twice",
+                "[\"client\", \"server\"], or one of them",
+            );
+            table.refuse("eku", wrong, reader);
+        }
+        if !self.dns_from.is_empty() && !self.eku.contains(&Usage::Server) {
+            let wrong = Wrong::new(
+                "gives DNS names to what cannot serve",
+                "add \"server\" to `eku`",
+            );
+            table.refuse("dns_from", wrong, reader);
+        }
+    }
+}
+
+impl Check for Policy {
+    fn check(&self, table: &Table<'_, '_>, reader: &mut Reader<'_>) {
+        if self.default_ttl > self.max_ttl {
+            let text = format!("is longer than `max_ttl`, {}", self.max_ttl);
+            table.refuse(
+                "default_ttl",
+                Wrong::new(text, "lower it or raise `max_ttl`"),
+                reader,
+            );
+        }
+        if self.reveal == Reveal::Full {
+            table.warn(
+                "reveal",
+                "shows whole policies to whoever is denied",
+                reader,
+            );
+        }
+    }
+}
+
+impl Check for Telemetry {
+    fn check(&self, table: &Table<'_, '_>, reader: &mut Reader<'_>) {
+        const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+        let directive = |text: &str| {
+            let (target, level) = text.rsplit_once('=').unwrap_or(("stint", text));
+            let part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | ':');
+            LEVELS.contains(&level) && !target.is_empty() && target.chars().all(part)
+        };
+        if !self.log.split(',').all(directive) {
+            let label =
+                "off, error, warn, info, debug or trace; or TARGET=LEVEL, with commas between";
+            let wrong = Wrong::new(format!("is not a filter: `{}`", self.log), label);
+            table.refuse("log", wrong, reader);
+        }
+    }
+}
+
+impl Check for Store {}
+impl Check for Keys {}
+impl Check for Ca {}
+impl Check for Jwt {}
+impl Check for Approval {}
+impl Check for Limits {}
+
+const fn local(port: u16) -> SocketAddr {
+    SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), port)
+}
+
+const fn days(count: u32) -> Seconds {
+    Seconds::new(count * 86_400)
+}

@@ -1,0 +1,34 @@
+//! Handing the ledger out. Each export is an entry, made before the bundle.
+
+use std::fs::File;
+
+use serde_json::Map;
+use stint_audit::kind::{Admin, AdminOp};
+use stint_audit::Entry;
+
+use crate::ids::EntryId;
+use crate::issue::{Broker, salted};
+use crate::ledger::{ExportError, Range};
+use crate::random;
+
+impl Broker {
+    /// The bundle of `range`, for an operator on the socket.
+    ///
+    /// # Errors
+    /// [`ExportError`]; an export that cannot be recorded does not happen.
+    pub async fn export(&self, range: Range) -> Result<File, ExportError> {
+        let exported = Admin { n: None, of: None, op: AdminOp::Exported };
+        let entry = Entry {
+            id: EntryId::from_bytes(random::bytes()).to_string(),
+            subj: None,
+            by: None,
+            behalf: None,
+            pol: None,
+            what: exported.into(),
+            body: salted(Map::new()),
+        };
+        self.ledger.record(entry, None, Vec::new()).await?;
+        let now = u64::try_from(self.clock.now().as_millis()).unwrap_or(0);
+        self.ledger.bundle(range, now).await
+    }
+}

@@ -1,0 +1,130 @@
+//! What the broker says about its reader and about itself.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use axum::response::{IntoResponse, Response};
+use serde_json::{Value, json};
+use stint_policy::{Attributes, Value as Attribute};
+use stint_wire as wire;
+
+use super::extract::Bearer;
+use super::grants::answer;
+use super::problem::Failure;
+use crate::issue::Error;
+use crate::serve::App;
+
+/// `POST /v1/whoami`: the caller as the evidence makes it. Spends nothing.
+pub(super) async fn who_am_i(
+    State(app): State<Arc<App>>,
+    Bearer(presented): Bearer,
+) -> Result<Response, Failure> {
+    let now = app.broker.clock.now();
+    let caller = app.broker.roster.authenticate(&presented.evidence, now).await.map_err(Error::from)?;
+    let principal = caller.principal();
+    let policy = app.broker.policies.in_force();
+    let owner = principal.owner.clone().or_else(|| policy.owner_of(&principal.id));
+    let claims = &principal.claims;
+    let platform = claims.platform.iter().map(|(name, record)| (name.clone(), values(record)));
+    let view = wire::WhoAmI {
+        spiffe_id: principal.id.to_string(),
+        kind: principal.kind.as_str().to_owned(),
+        issuer: principal.issuer.clone(),
+        preset: principal.preset.clone(),
+        claims: wire::ClaimsView {
+            origin: values(&claims.origin),
+            platform: platform.collect(),
+            extra: values(&claims.extra),
+        },
+        task: caller.task().map(|task| wire::TaskView {
+            id: app.broker.tasks.id(&task.name).to_string(),
+            name: task.name.clone(),
+        }),
+        owner,
+        evidence: wire::EvidenceView {
+            iat: caller.seen().issued.as_secs(),
+            exp: caller.seen().expires.as_secs(),
+        },
+        time: now.rfc3339(),
+    };
+    Ok(answer(StatusCode::OK, &view))
+}
+
+fn values(record: &Attributes) -> BTreeMap<String, Value> {
+    let value = |attribute: &Attribute| match attribute {
+        Attribute::Bool(value) => json!(value),
+        Attribute::Long(value) => json!(value),
+        Attribute::String(value) => json!(value),
+        Attribute::Strings(values) => json!(values),
+    };
+    record.iter().map(|(name, attribute)| (name.clone(), value(attribute))).collect()
+}
+
+/// `GET /v1/trust`: what to pin, and what evidence must be made for.
+pub(super) async fn trust(State(app): State<Arc<App>>) -> Response {
+    let broker = &app.broker;
+    let seconds = |life: stint_policy::Seconds| life.as_u32();
+    let view = wire::Trust {
+        url: broker.terms.url.clone(),
+        trust_domain: broker.ca.trust_domain().to_owned(),
+        audience: broker.terms.url.clone(),
+        root_fingerprint: broker.ca.root_fingerprint(),
+        root_pem: broker.ca.trust_bundle_pem().to_owned(),
+        ledger: wire::LedgerTrust {
+            origin: broker.ledger.origin().to_owned(),
+            vkey: broker.ledger.vkey().to_owned(),
+        },
+        jwks_uri: format!("{}/oauth2/jwks", broker.terms.url),
+        lifetimes: wire::Lifetimes {
+            default_ttl_s: seconds(broker.terms.default_ttl),
+            max_ttl_s: seconds(broker.terms.max_ttl),
+            jwt_max_ttl_s: seconds(broker.terms.jwt_max_ttl),
+        },
+        arc: broker.ca.extension_oid(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    };
+    public(&view)
+}
+
+/// `GET /v1/trust/bundle`: the roots, PEM.
+pub(super) async fn bundle(State(app): State<Arc<App>>) -> Response {
+    let headers = [(CONTENT_TYPE.as_str(), "application/x-pem-file"), (CACHE_CONTROL.as_str(), PUBLIC)];
+    (headers, app.broker.ca.trust_bundle_pem().to_owned()).into_response()
+}
+
+/// `GET /v1/policy`: which set decides.
+pub(super) async fn policy(State(app): State<Arc<App>>) -> Response {
+    let set = app.broker.policies.in_force();
+    answer(StatusCode::OK, &json!({ "policy_version": set.hash().to_string(), "serial": set.serial() }))
+}
+
+/// `GET /oauth2/jwks` (RFC 7517).
+pub(super) async fn jwks(State(app): State<Arc<App>>) -> Response {
+    public(&app.broker.ca.jwks())
+}
+
+/// RFC 8414 and OIDC discovery, for whoever verifies our tokens. Only what is there is listed.
+pub(super) async fn metadata(State(app): State<Arc<App>>) -> Response {
+    let url = &app.broker.terms.url;
+    public(&json!({
+        "issuer": url,
+        "jwks_uri": format!("{url}/oauth2/jwks"),
+        "response_types_supported": ["id_token"],
+        "subject_types_supported": ["public"],
+        "id_token_signing_alg_values_supported": app.broker.ca.jwt_algorithms(),
+        "dpop_signing_alg_values_supported": ["ES256", "EdDSA"],
+        "authorization_details_types_supported": ["stint_task"],
+    }))
+}
+
+/// What anybody may keep for five minutes.
+fn public<T: serde::Serialize>(body: &T) -> Response {
+    let mut response = answer(StatusCode::OK, body);
+    response.headers_mut().insert(CACHE_CONTROL, axum::http::HeaderValue::from_static(PUBLIC));
+    response
+}
+
+const PUBLIC: &str = "public, max-age=300";

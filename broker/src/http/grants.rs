@@ -1,0 +1,197 @@
+//! `POST /v1/grants` and its dry run, `POST /v1/decisions`.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::header::{CACHE_CONTROL, LOCATION, RETRY_AFTER};
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use stint_ca::Credential;
+use stint_policy::{Seconds, Timestamp};
+use stint_wire as wire;
+
+use super::extract::{Bearer, Strict};
+use super::problem::Failure;
+use crate::ids::DecisionId;
+use crate::issue::{Ask, Broker, CredentialAsk, Granted, Held, KeyText, KindAsked, Outcome};
+use crate::serve::App;
+
+/// The walk, in the JSON API's words. It runs detached: a client that hangs up cuts nothing.
+pub(super) async fn issue(
+    State(app): State<Arc<App>>,
+    Bearer(presented): Bearer,
+    Strict(body): Strict<wire::Ask>,
+) -> Result<Response, Failure> {
+    let ask = ask(body)?;
+    let walk = Arc::clone(&app.broker);
+    let outcome = app.detached(async move { walk.issue(&presented, &ask).await }).await??;
+    match outcome {
+        Outcome::Denied(denied) => Err(denied.into()),
+        Outcome::Granted(granted) => Ok(answer(StatusCode::CREATED, &view(&app.broker, *granted))),
+        Outcome::Held(held) => Ok(parked(&app.broker, &held)),
+    }
+}
+
+/// What the walk would come to; nothing happens, nothing is recorded.
+pub(super) async fn judge(
+    State(app): State<Arc<App>>,
+    Bearer(presented): Bearer,
+    Strict(body): Strict<wire::Ask>,
+) -> Result<Response, Failure> {
+    let judged = app.broker.judge(&presented, &ask(body)?).await??;
+    let outcome = match judged.outcome {
+        "permit" => wire::Outcome::Permit,
+        "hold" => wire::Outcome::Hold,
+        _ => wire::Outcome::Deny,
+    };
+    Ok(answer(StatusCode::OK, &wire::DryRun { outcome, decision_receipt: judged.receipt }))
+}
+
+/// Wire to domain: form alone is judged here.
+fn ask(body: wire::Ask) -> Result<Ask, Failure> {
+    if body.on_behalf_of.is_some() {
+        return Err(invalid("`on_behalf_of` is not offered yet: ask for yourself"));
+    }
+    if body.ttl_s == Some(0) {
+        return Err(invalid("`ttl_s` is at least 1"));
+    }
+    if body.reason.as_ref().is_some_and(|reason| reason.chars().count() > MAX_REASON) {
+        return Err(invalid("`reason` is longer than 500 characters"));
+    }
+    let named = |audience: &String| audience.is_empty() || audience.len() > MAX_NAME;
+    if body.audience.iter().chain(&body.credential.audience).any(named) {
+        return Err(invalid("`audience` is 1 to 1,024 bytes"));
+    }
+    if let (Some(outer), Some(inner)) = (&body.audience, &body.credential.audience)
+        && outer != inner
+    {
+        return Err(invalid("two audiences that differ: name one"));
+    }
+    let key = match (body.credential.csr, body.credential.spki) {
+        (Some(_), Some(_)) => return Err(invalid("`csr` and `spki` together: send one")),
+        (Some(csr), None) => Some(KeyText::Csr(csr)),
+        (None, spki) => spki.map(KeyText::Spki),
+    };
+    Ok(Ask {
+        action: body.action,
+        resources: body.resources,
+        credential: CredentialAsk {
+            kind: match body.credential.kind {
+                wire::CredentialKind::Jwt => KindAsked::Jwt,
+                wire::CredentialKind::X509 => KindAsked::X509,
+                _ => KindAsked::Unsupported,
+            },
+            key,
+            profile: body.credential.profile,
+            audience: body.audience.or(body.credential.audience),
+        },
+        input: body.input,
+        ttl: body.ttl_s.map(Seconds::new),
+        reason: body.reason,
+        task: body.task,
+    })
+}
+
+fn invalid(detail: &str) -> Failure {
+    wire::Problem::new(wire::Code::InvalidField, detail).into()
+}
+
+/// 201.
+fn view(broker: &Broker, granted: Granted) -> wire::Granted {
+    let Granted { credential, receipt } = granted;
+    let grant = credential.grant();
+    let (from, until) = (credential.not_before(), credential.not_after());
+    wire::Granted {
+        outcome: wire::Outcome::Permit,
+        grant: grant.id().to_string(),
+        task: grant.task_id().to_string(),
+        decision: DecisionId::of(&grant.id().to_string()),
+        request: None,
+        not_before: from.rfc3339(),
+        expires_at: until.rfc3339(),
+        renew_after: renewal(from, until).rfc3339(),
+        approval_ends_at: None,
+        shortened_by: grant.shortened_by().to_vec(),
+        trust_bundle: broker.ca.trust_bundle_pem().to_owned(),
+        policy_version: grant.pol().to_string(),
+        ledger: wire::LedgerProof { seq: receipt.seq(), receipt: receipt.proof_text() },
+        credential: secret(credential),
+    }
+}
+
+/// Two thirds of the life.
+fn renewal(from: Timestamp, until: Timestamp) -> Timestamp {
+    let life = until.as_millis().saturating_sub(from.as_millis());
+    Timestamp::from_millis(from.as_millis().saturating_add(life / 3 * 2))
+}
+
+fn secret(credential: Credential) -> wire::Credential {
+    match credential {
+        Credential::Jwt { token, audience, jti, .. } => {
+            wire::Credential::Jwt { token: wire::Token::new(token), audience, jti }
+        }
+        Credential::X509 { certificate_pem, chain_pem, serial, spiffe_id, .. } => {
+            wire::Credential::X509 {
+                certificate: certificate_pem,
+                chain: chain_pem.to_vec(),
+                serial,
+                spiffe_id: spiffe_id.to_string(),
+            }
+        }
+        _ => wire::Credential::Jwt { token: wire::Token::new(String::new()), audience: String::new(), jti: String::new() },
+    }
+}
+
+/// 202, with where to look and when.
+fn parked(broker: &Broker, held: &Held) -> Response {
+    let row = &held.request;
+    let needs = row.needs().into_iter().map(|need| wire::Need {
+        policy: need.policy,
+        approvers: vec![format!("Group::\"{}\"", need.approvers)],
+        quorum: need.quorum,
+        have: 0,
+    });
+    let url = format!("{}/a/{}", broker.terms.url, row.id);
+    let held = wire::Held {
+        outcome: wire::Outcome::Hold,
+        request: row.id.clone(),
+        created: held.created,
+        decision: DecisionId::of(&row.id),
+        state: wire::RequestState::Pending,
+        expires_at: Timestamp::from_millis(row.expires).rfc3339(),
+        match_code: Some(row.match_code.clone()),
+        needs: needs.collect(),
+        approve_url: url.clone(),
+        retry_after_s: POLL_S,
+        next_action: wire::NextAction { kind: wire::NextKind::Wait, command: None, url: Some(url) },
+    };
+    let mut response = answer(StatusCode::ACCEPTED, &held);
+    let headers = response.headers_mut();
+    if let Ok(location) = HeaderValue::from_str(&format!("/v1/requests/{}", row.id)) {
+        headers.insert(LOCATION, location);
+    }
+    headers.insert(RETRY_AFTER, HeaderValue::from(POLL_S));
+    response
+}
+
+/// A JSON answer that nobody keeps.
+pub(crate) fn answer<T: Serialize>(status: StatusCode, body: &T) -> Response {
+    match serde_json::to_vec(body) {
+        Ok(json) => {
+            let headers = [("content-type", "application/json"), (CACHE_CONTROL.as_str(), "no-store")];
+            (status, headers, json).into_response()
+        }
+        Err(error) => {
+            tracing::error!(%error, "an answer could not be written");
+            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+        }
+    }
+}
+
+/// UX.md §4: a reason is at most 500 characters.
+const MAX_REASON: usize = 500;
+/// As long as the longest name evidence may carry (SECURITY.md §4).
+const MAX_NAME: usize = 1_024;
+/// How often to look at a held ask.
+const POLL_S: u32 = 3;

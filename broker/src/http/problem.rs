@@ -1,0 +1,149 @@
+//! The match from error to HTTP: RFC 9457 documents, one place, no default arm.
+#![warn(clippy::wildcard_enum_match_arm)]
+
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use stint_wire::{Code, NextAction, NextKind, Problem};
+
+use crate::authenticate::Refused;
+use crate::ids::ErrorId;
+use crate::issue::{Denied, Error, Fault, Refusal};
+use crate::random;
+
+/// A problem on its way out.
+#[derive(Debug)]
+pub struct Failure {
+    problem: Box<Problem>,
+    challenge: Option<&'static str>,
+}
+
+impl Failure {
+    /// Nobody said who is asking.
+    pub fn login(detail: &str) -> Self {
+        let challenge = Some(CHALLENGE);
+        let mut problem = Problem::new(Code::LoginRequired, detail);
+        problem.next_action = Some(next(NextKind::Login));
+        Self { problem: Box::new(problem), challenge }
+    }
+
+    /// A DPoP proof that does not hold: one sentence for every way to fail.
+    pub fn dpop() -> Self {
+        let problem = Problem::new(Code::InvalidDpopProof, "the DPoP proof does not hold for this request");
+        Self { problem: Box::new(problem), challenge: Some(DPOP_CHALLENGE) }
+    }
+
+    /// An operator's action on the socket that did not succeed: the cause is theirs to read.
+    pub fn operator(detail: String) -> Self {
+        Problem::new(Code::StateConflict, detail).into()
+    }
+}
+
+impl From<Problem> for Failure {
+    fn from(problem: Problem) -> Self {
+        Self { problem: Box::new(problem), challenge: None }
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Refused(Refused::Unavailable { .. }) => unavailable(&error),
+            Error::Refused(Refused::Evidence { .. }) | Error::Replayed => {
+                tracing::info!(reason = %error, "evidence was rejected");
+                let detail = "the evidence was not accepted; check its audience, issuer and age, \
+                              and that it was not used before";
+                Problem::new(Code::EvidenceRejected, detail).into()
+            }
+            Error::Unavailable(_) | Error::Unsigned(_) => unavailable(&error),
+        }
+    }
+}
+
+impl From<Denied> for Failure {
+    fn from(denied: Denied) -> Self {
+        let (mut problem, receipt) = match denied.why {
+            Refusal::Form(fault) => (Problem::new(code(&fault), fault.to_string()), None),
+            Refusal::Policy { receipt, proof_required: true } => {
+                let detail = "policy wants a credential bound to a key: send a DPoP proof";
+                (Problem::new(Code::ProofRequired, detail), Some(receipt))
+            }
+            Refusal::Policy { receipt, proof_required: false } => {
+                let detail = "no policy lets this caller do this; the decision receipt says why";
+                (Problem::new(Code::Denied, detail), Some(receipt))
+            }
+        };
+        problem.next_action = receipt
+            .as_ref()
+            .and_then(|receipt| serde_json::from_value(receipt.get("next_action")?.clone()).ok())
+            .or(Some(next(NextKind::FixRequest)));
+        problem.decision = Some(denied.decision);
+        problem.decision_receipt = receipt;
+        problem.into()
+    }
+}
+
+impl From<Fault> for Failure {
+    fn from(fault: Fault) -> Self {
+        let mut problem = Problem::new(code(&fault), fault.to_string());
+        problem.next_action = Some(next(NextKind::FixRequest));
+        problem.into()
+    }
+}
+
+fn code(fault: &Fault) -> Code {
+    match fault {
+        Fault::Action(_) => Code::UnknownAction,
+        Fault::Field { .. } => Code::InvalidField,
+        Fault::Key(_) => Code::BadCsr,
+        Fault::ResourceType(_) => Code::UnknownResourceType,
+        Fault::TaskOver => Code::TaskClosed,
+        Fault::TaskRequired => Code::TaskRequired,
+        Fault::Unsupported(_) => Code::UnsupportedCredential,
+    }
+}
+
+/// Any inner fault looks the same to callers; operators find the cause under the id.
+fn unavailable(error: &Error) -> Failure {
+    let id = ErrorId::from_bytes(random::bytes());
+    let cause = std::error::Error::source(error).map(ToString::to_string);
+    tracing::error!(%error, cause, %id, "an ask could not be answered");
+    let detail = format!("the broker cannot grant now; not your doing ({id})");
+    let mut problem = Problem::new(Code::Unavailable, detail);
+    problem.retry_after_s = Some(RETRY_S);
+    problem.next_action = Some(next(NextKind::Retry));
+    problem.into()
+}
+
+fn next(kind: NextKind) -> NextAction {
+    NextAction { kind, command: None, url: None }
+}
+
+/// Not there, and not yours: the same 404.
+pub async fn not_found() -> Failure {
+    Problem::new(Code::NotFound, "there is nothing here under this name and method").into()
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let body = serde_json::to_vec(&self.problem).unwrap_or_default();
+        let mut response = (status, body).into_response();
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if let Some(challenge) = self.challenge {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+        }
+        if let Some(seconds) = self.problem.retry_after_s {
+            headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        response
+    }
+}
+
+const CHALLENGE: &str = r#"DPoP algs="ES256 EdDSA", Bearer"#;
+const DPOP_CHALLENGE: &str = r#"DPoP error="invalid_dpop_proof", algs="ES256 EdDSA""#;
+
+/// A commit takes milliseconds; a store that is down takes longer to come back.
+const RETRY_S: u32 = 2;

@@ -1,0 +1,310 @@
+//! What a caller wants: as the door took it down ([`Ask`]), and as the walk reads it ([`Asked`]).
+
+use serde_json::{Map, Value, json};
+use stint_audit::Digest;
+use stint_ca::{KeyError, Order, PrepareError, Serial, SubjectKey};
+use stint_policy::{
+    ActionId, AskDigest, Binding, Ceiling, CredentialKind, Input, PolicySet, Query, Resources,
+    Seconds, Want,
+};
+use thiserror::Error;
+
+use super::{Broker, Case, Stop, unreadable};
+use crate::random;
+use crate::task::Open;
+
+/// An ask as the door took it down: its form is right, nothing in it is believed.
+#[derive(Debug, Clone)]
+pub struct Ask {
+    /// `deploy` or `Action::"deploy"`.
+    pub action: String,
+    /// Cedar uids, in either spelling.
+    pub resources: Vec<String>,
+    /// What to mint.
+    pub credential: CredentialAsk,
+    /// The action's own input.
+    pub input: Option<Map<String, Value>>,
+    /// Life wanted.
+    pub ttl: Option<Seconds>,
+    /// The caller's own words.
+    pub reason: Option<String>,
+    /// A task by id or name.
+    pub task: Option<String>,
+}
+
+/// What to mint.
+#[derive(Debug, Clone)]
+pub struct CredentialAsk {
+    /// Which sort.
+    pub kind: KindAsked,
+    /// The key to be certified.
+    pub key: Option<KeyText>,
+    /// A profile of `[ca.profile.NAME]`.
+    pub profile: Option<String>,
+    /// For whom a JWT is.
+    pub audience: Option<String>,
+}
+
+/// The sorts of credential one can ask for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KindAsked {
+    /// An access token.
+    Jwt,
+    /// A word we do not know.
+    Unsupported,
+    /// A certificate.
+    X509,
+}
+
+/// A subject key in one of its two forms.
+#[derive(Debug, Clone)]
+pub enum KeyText {
+    /// PKCS#10.
+    Csr(String),
+    /// SubjectPublicKeyInfo, base64 DER.
+    Spki(String),
+}
+
+/// What is wrong with the form of an ask. The caller is known by then, so each is recorded.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum Fault {
+    /// The action is not in the schema.
+    #[error("there is no action `{0}` in the schema of the policies in force")]
+    Action(String),
+    /// A member's value is not allowed.
+    #[error("`{name}` {text}")]
+    Field {
+        /// The member.
+        name: &'static str,
+        /// What is wrong with it.
+        text: String,
+    },
+    /// The CSR or key is not usable.
+    #[error("{0}")]
+    Key(String),
+    /// A resource's type is not in the schema.
+    #[error("there is no resource type `{0}` in the schema of the policies in force")]
+    ResourceType(String),
+    /// The evidence names no task, and tasks cannot be opened otherwise yet.
+    #[error("the evidence names no task: set `task` in its issuer's configuration")]
+    TaskRequired,
+    /// The task's deadline has passed.
+    #[error("the task is over")]
+    TaskOver,
+    /// No such credential.
+    #[error("{0}")]
+    Unsupported(&'static str),
+}
+
+/// An ask that was read: every name exists, the key is proved, the digest is fixed.
+#[derive(Debug)]
+pub(super) struct Asked {
+    pub(super) action: ActionId,
+    pub(super) resources: Resources,
+    pub(super) want: Want,
+    pub(super) key: Option<SubjectKey>,
+    pub(super) proof: Option<[u8; 32]>,
+    pub(super) input: Option<Input>,
+    pub(super) digest: Digest,
+    /// What the digest is of.
+    pub(super) canonical: Vec<u8>,
+}
+
+impl Broker {
+    /// Reads the ask against the schema in force and finds its task.
+    pub(super) async fn read(
+        &self,
+        case: &Case<'_>,
+        policy: &PolicySet,
+    ) -> Result<Result<(Asked, Open), Fault>, Stop> {
+        let named = case.ask.task.as_deref();
+        let found = self.tasks.of(case.caller, named, &self.store, case.now).await;
+        let task = match found.map_err(unreadable)? {
+            Ok(task) => task,
+            Err(fault) => return Ok(Err(fault)),
+        };
+        Ok(self.understand(case, policy, &task).map(|asked| (asked, task)))
+    }
+
+    fn understand(&self, case: &Case<'_>, policy: &PolicySet, task: &Open) -> Result<Asked, Fault> {
+        let ask = case.ask;
+        let action = action(&ask.action, policy)?;
+        let resources = resources(&ask.resources, policy)?;
+        let key = ask.key()?;
+        let proof = case.caller.proof().or_else(|| key.as_ref().map(SubjectKey::thumbprint));
+        let want = self.want(case, key.is_some())?;
+        let input = ask.input.clone().map(Input::new);
+        let canonical = self.canonical(case, task, (&action, &resources, &want, input.as_ref()))?;
+        let digest = Digest::of(&canonical);
+        Ok(Asked { action, resources, want, key, proof, input, digest, canonical })
+    }
+
+    fn want(&self, case: &Case<'_>, certified: bool) -> Result<Want, Fault> {
+        let asked = &case.ask.credential;
+        let kind = match asked.kind {
+            KindAsked::Jwt => CredentialKind::Jwt,
+            KindAsked::X509 => CredentialKind::X509,
+            KindAsked::Unsupported => {
+                return Err(Fault::Unsupported("credentials are of kind `x509` or `jwt`"));
+            }
+        };
+        let profile = asked.profile.clone().unwrap_or_else(|| "default".to_owned());
+        if !self.ca.has_profile(&profile) {
+            return Err(Fault::Unsupported("there is no such profile"));
+        }
+        let bind = match case.caller.proof() {
+            _ if certified => Binding::Key,
+            Some(_) => Binding::Dpop,
+            None => Binding::Bearer,
+        };
+        let ttl = case.ask.ttl.unwrap_or(self.terms.default_ttl);
+        Ok(Want { kind, profile, bind, audience: asked.audience.clone(), ttl })
+    }
+
+    /// The bytes of the ask's digest (POLICY.md §3.4): another byte is another ask.
+    fn canonical(
+        &self,
+        case: &Case<'_>,
+        task: &Open,
+        (action, resources, want, input): (&ActionId, &Resources, &Want, Option<&Input>),
+    ) -> Result<Vec<u8>, Fault> {
+        let mut ask = json!({
+            "v": 1,
+            "log": self.ledger.origin(),
+            "caller": case.caller.principal().id.as_str(),
+            "task": task.task.name,
+            "action": action.to_string(),
+            "resources": resources.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "kind": want.kind.as_str(),
+            "profile": want.profile,
+            "ttl_s": want.ttl.as_u32(),
+        });
+        if let Some(members) = ask.as_object_mut() {
+            members.extend(want.audience.as_ref().map(|to| ("audience".to_owned(), json!(to))));
+            members.extend(input.map(|input| ("input".to_owned(), Value::Object(input.members().clone()))));
+        }
+        let mut bytes = DIGEST_CONTEXT.to_vec();
+        let canonical = stint_audit::canonical::canonical(&ask).map_err(|error| Fault::Field {
+            name: "input",
+            text: format!("cannot be recorded: {error}"),
+        })?;
+        bytes.extend_from_slice(&canonical);
+        Ok(bytes)
+    }
+
+    /// The bounds that are known before policy is asked (inv. 7).
+    pub(super) fn ceilings(&self, case: &Case<'_>, asked: &Asked, task: &Open) -> Vec<Ceiling> {
+        let named = |name: &str, not_after| Ceiling { name: name.to_owned(), not_after };
+        let mut ceilings =
+            self.ca.ceilings(asked.want.kind, &asked.want.profile, case.now).unwrap_or_default();
+        ceilings.push(named("policy.max_ttl", case.now.plus(self.terms.max_ttl)));
+        ceilings.extend(task.task.deadline.map(|deadline| named("task", deadline)));
+        ceilings.extend(case.caller.ceiling().cloned());
+        ceilings
+    }
+}
+
+impl Ask {
+    fn key(&self) -> Result<Option<SubjectKey>, Fault> {
+        let unusable = |error: KeyError| Fault::Key(error.to_string());
+        match (self.credential.kind, &self.credential.key, &self.credential.audience) {
+            (KindAsked::X509, _, Some(_)) => Err(field("audience", "is for JWTs; leave it out")),
+            (KindAsked::X509, None, None) => Err(field("credential", "needs a `csr`")),
+            (KindAsked::X509, Some(KeyText::Csr(csr)), None) => {
+                SubjectKey::from_csr(csr).map(Some).map_err(unusable)
+            }
+            (KindAsked::X509, Some(KeyText::Spki(_)), None) => {
+                Err(Fault::Key("a bare `spki` proves no key: send a `csr`".to_owned()))
+            }
+            (KindAsked::Jwt, Some(_), _) => Err(field("credential", "of kind `jwt` takes no key")),
+            (KindAsked::Jwt, None, None) => Err(field("audience", "is missing: whom is the JWT for?")),
+            (KindAsked::Jwt | KindAsked::Unsupported, None, _)
+            | (KindAsked::Unsupported, Some(_), _) => Ok(None),
+        }
+    }
+}
+
+impl Asked {
+    /// The question to policy.
+    pub(super) fn query<'a>(
+        &'a self,
+        task: &'a Open,
+        ceilings: &'a [Ceiling],
+        case: &'a Case<'a>,
+    ) -> Query<'a> {
+        Query {
+            now: case.now,
+            caller: case.caller.principal(),
+            subject: None,
+            actors: &[],
+            consent: None,
+            subject_bound: false,
+            own: &NOBODY,
+            task: &task.task,
+            history: &task.history,
+            action: &self.action,
+            resources: &self.resources,
+            input: self.input.as_ref(),
+            want: &self.want,
+            ceilings,
+            digest: AskDigest(*self.digest.as_bytes()),
+            votes: &[],
+        }
+    }
+
+    /// What the CA needs beside the grant. Serial and `jti` are drawn here, since `prepare` is pure.
+    pub(super) fn order(&self) -> Order {
+        match &self.key {
+            Some(key) => Order::X509 { key: key.clone(), serial: Serial::from_random(random::bytes()) },
+            None => Order::Jwt { jti: random::bytes(), confirmation: self.proof },
+        }
+    }
+
+    /// The ask as its request keeps it: what the digest is of, and the caller's own words.
+    pub(super) fn described(&self, reason: Option<&str>) -> String {
+        let canonical = self.canonical.get(DIGEST_CONTEXT.len()..).unwrap_or_default();
+        let ask: Value = serde_json::from_slice(canonical).unwrap_or_default();
+        json!({ "ask": ask, "reason": reason }).to_string()
+    }
+
+    /// The digest as tables and requests name it.
+    pub(super) fn digest_text(&self) -> String {
+        self.digest.to_string()
+    }
+}
+
+fn action(text: &str, policy: &PolicySet) -> Result<ActionId, Fault> {
+    let known = ActionId::parse(text).ok().and_then(|action| policy.resolve_action(&action));
+    known.ok_or_else(|| Fault::Action(text.to_owned()))
+}
+
+fn resources(texts: &[String], policy: &PolicySet) -> Result<Resources, Fault> {
+    if texts.iter().map(String::len).sum::<usize>() > MAX_RESOURCES {
+        return Err(field("resources", "are longer than 16 KiB together"));
+    }
+    let malformed = |error| field("resources", &format!("cannot be read: {error}"));
+    let named = Resources::parse(texts).map_err(malformed)?;
+    let known = named.iter().map(|resource| {
+        let unknown = || Fault::ResourceType(resource.type_name().to_owned());
+        policy.resolve_resource(resource).ok_or_else(unknown)
+    });
+    Resources::new(known.collect::<Result<_, _>>()?).map_err(malformed)
+}
+
+fn field(name: &'static str, text: &str) -> Fault {
+    Fault::Field { name, text: text.to_owned() }
+}
+
+impl From<PrepareError> for Fault {
+    fn from(error: PrepareError) -> Self {
+        Self::Key(error.to_string())
+    }
+}
+
+/// Nobody is excluded from voting as long as nobody votes.
+static NOBODY: std::collections::BTreeSet<stint_policy::PersonId> = std::collections::BTreeSet::new();
+
+/// So that no ask can make an entry that is too large to record (LEDGER.md §2).
+const MAX_RESOURCES: usize = 16 * 1024;
+
+const DIGEST_CONTEXT: &[u8] = b"stint/ask/v1\n";

@@ -1,0 +1,383 @@
+//! What the ledger will say of a walk: entries and the rows that go with them (LEDGER.md §5).
+//!
+//! Bodies hold verified claims and digests: never a token, key or cookie (inv. 9).
+
+use serde_json::{Map, Value, json};
+use stint_audit::kind::{self, DenyReason, RequestEnd, SignFault};
+use stint_audit::{Body, Digest, Entry, Receipt, What};
+use stint_ca::{SignError, Unsigned};
+use stint_policy::{
+    CredentialKind, DecisionReceipt, PolicySet, Query, Quorum, Reasons, Timestamp, Why,
+};
+
+use super::ask::{Asked, Fault};
+use super::{Case, Terms};
+use crate::authenticate::Reuse;
+use crate::ids::{DecisionId, EntryId, RequestId};
+use crate::ledger::Ledger;
+use crate::random;
+use crate::store::{GrantRow, RequestRow, SpentRow, Write};
+use crate::task::{Open, Tasks};
+
+/// All that is known of one ask when policy has answered.
+pub(super) struct Facts<'a> {
+    pub(super) case: &'a Case<'a>,
+    pub(super) policy: &'a PolicySet,
+    pub(super) task: &'a Open,
+    pub(super) asked: &'a Asked,
+    pub(super) query: &'a Query<'a>,
+}
+
+impl Facts<'_> {
+    /// The set that decided.
+    pub(super) fn pol(&self) -> Digest {
+        pol(self.policy)
+    }
+
+    /// `granted`: a Permit, before its signature.
+    pub(super) fn granted(&self, ledger: &Ledger, unsigned: &Unsigned) -> Entry {
+        let grant = unsigned.grant();
+        let mut body = self.block(ledger);
+        put(&mut body, "policies", json!(grant.policies()));
+        put(&mut body, "profile", json!(grant.profile()));
+        put(&mut body, "key", json!(unsigned.key_digest().map(|key| key.to_string())));
+        put(&mut body, "serial", json!(unsigned.serial_hex()));
+        put(&mut body, "jti", json!(unsigned.jti()));
+        let limits = json!({
+            "asked_s": grant.asked_ttl().as_u32(),
+            "not_after": unsigned.not_after().as_millis(),
+            "shortened_by": grant.shortened_by(),
+        });
+        put(&mut body, "limits", limits);
+        let what = kind::Granted {
+            cred: credential(grant.kind()),
+            exp: millis(unsigned.not_after()),
+            first: false,
+            opens: false,
+            parent: None,
+            renews: None,
+            request: None,
+            task: self.task.id(),
+            tbs: unsigned.digest(),
+            votes: None,
+        };
+        self.entry(ledger, grant.id().to_string(), what.into(), body)
+    }
+
+    /// The rows of a grant.
+    pub(super) fn grant_writes(&self, unsigned: &Unsigned) -> Vec<Write> {
+        let grant = unsigned.grant();
+        let mut writes = self.writes(grant.reads_history());
+        writes.push(Write::Grant(GrantRow {
+            id: grant.id().to_string(),
+            task: self.task.id(),
+            caller: grant.caller().to_string(),
+            kind: grant.kind().as_str(),
+            unique: unique(unsigned),
+            action: grant.action().name().to_owned(),
+            labels: grant.labels().clone(),
+            until: unsigned.not_after().as_millis(),
+        }));
+        writes
+    }
+
+    /// `requested`: the ask is parked as `row`.
+    pub(super) fn requested(&self, ledger: &Ledger, quorum: &Quorum, row: &RequestRow) -> Entry {
+        let mut body = self.block(ledger);
+        put(&mut body, "policies", json!(quorum.policies()));
+        put(&mut body, "needs", needs(quorum));
+        let what = kind::Requested {
+            expires: row.expires.unsigned_abs(),
+            first: false,
+            opens: false,
+            parent: None,
+            quorum: quorum.needs().iter().map(|need| u64::from(need.votes.get())).collect(),
+            task: self.task.id(),
+        };
+        self.entry(ledger, row.id.clone(), what.into(), body)
+    }
+
+    /// The row of a parked ask.
+    pub(super) fn park(&self, quorum: &Quorum, terms: &Terms) -> RequestRow {
+        let ttl = quorum.request_ttl().map_or(terms.request_ttl, |ttl| ttl.min(terms.request_ttl));
+        let end = self.case.now.plus(ttl);
+        let expires = self.task.task.deadline.map_or(end, |deadline| deadline.min(end));
+        RequestRow {
+            id: RequestId::from_bytes(random::bytes()).to_string(),
+            digest: self.asked.digest.to_string(),
+            task: self.task.id(),
+            caller: self.case.caller.principal().id.to_string(),
+            match_code: random::match_code(),
+            needs: needs(quorum).to_string(),
+            ask: self.asked.described(self.case.ask.reason.as_deref()),
+            opened: self.case.now.as_millis(),
+            expires: expires.as_millis(),
+        }
+    }
+
+    /// `denied`, by policy.
+    pub(super) fn denied(
+        &self,
+        ledger: &Ledger,
+        reasons: &Reasons,
+        explained: &DecisionReceipt,
+    ) -> (DecisionId, Entry) {
+        let mut body = self.block(ledger);
+        put(&mut body, "policies", json!(reasons.policies()));
+        put(&mut body, "detail", json!(reasons.detail().as_str()));
+        put(&mut body, "missed", json!(explained.missed()));
+        let why = match reasons.why() {
+            Why::Delegation => DenyReason::Delegation,
+            Why::Human => DenyReason::Human,
+            Why::Limit => DenyReason::Limit,
+            Why::Policy => DenyReason::Policy,
+            Why::PolicyError => DenyReason::PolicyError,
+        };
+        self.denial(ledger, why, body)
+    }
+
+    /// `denied`, because the key asks for more than the grant gives.
+    pub(super) fn denied_key(&self, ledger: &Ledger, fault: &Fault) -> (DecisionId, Entry) {
+        let mut body = self.block(ledger);
+        put(&mut body, "detail", json!(fault.to_string()));
+        self.denial(ledger, DenyReason::Key, body)
+    }
+
+    fn denial(
+        &self,
+        ledger: &Ledger,
+        why: DenyReason,
+        body: Map<String, Value>,
+    ) -> (DecisionId, Entry) {
+        let id = DecisionId::from_bytes(random::bytes());
+        let what = denied(why, Some(self.task.id()));
+        (id, self.entry(ledger, id.to_string(), what, body))
+    }
+
+    /// `sign_failed`: the grant of `receipt` released nothing.
+    pub(super) fn sign_failed(
+        &self,
+        ledger: &Ledger,
+        receipt: &Receipt,
+        error: &SignError,
+    ) -> Entry {
+        let mut body = Map::new();
+        put(&mut body, "signer", json!(self.asked.want.kind.as_str()));
+        put(&mut body, "error", json!(error.to_string()));
+        let why = match error {
+            SignError::Signer(_) => SignFault::Signer,
+            _ => SignFault::Mismatch,
+        };
+        Entry {
+            id: EntryId::from_bytes(random::bytes()).to_string(),
+            subj: Some(subject(self.case, ledger).pseudonym),
+            by: None,
+            behalf: None,
+            pol: None,
+            what: kind::SignFailed { grant: receipt.header().id.clone(), of: receipt.seq(), why }.into(),
+            body: salted(body),
+        }
+    }
+
+    /// The rows that every outcome of a read ask brings.
+    pub(super) fn writes(&self, reads_history: bool) -> Vec<Write> {
+        let mut writes = self.spend();
+        writes.push(Write::OpenTask(self.task.row(self.case.caller)));
+        if reads_history {
+            writes.push(Write::HistoryIs { task: self.task.id(), outcomes: self.task.outcomes });
+        }
+        writes
+    }
+
+    /// The evidence is used up in the outcome's own transaction.
+    pub(super) fn spend(&self) -> Vec<Write> {
+        spend(self.case, &self.task.id(), self.asked.proof)
+    }
+
+    fn entry(&self, ledger: &Ledger, id: String, what: What, body: Map<String, Value>) -> Entry {
+        entry(self.case, ledger, (id, what), self.pol(), body)
+    }
+
+    /// The decision block, LEDGER.md §5 **D**.
+    fn block(&self, ledger: &Ledger) -> Map<String, Value> {
+        let mut body = block(self.case, ledger);
+        put(&mut body, "digest", json!(self.asked.digest.to_string()));
+        put(&mut body, "query", self.policy.record(self.query));
+        body
+    }
+}
+
+/// Serial or `jti`: one of them is there.
+fn unique(unsigned: &Unsigned) -> String {
+    unsigned.serial_hex().or_else(|| unsigned.jti().map(str::to_owned)).unwrap_or_default()
+}
+
+/// `denied`, because the ask could not be read: no task may be known, and policy was not asked.
+pub(super) fn unreadable(
+    case: &Case<'_>,
+    ledger: &Ledger,
+    policy: &PolicySet,
+    (fault, task): (&Fault, Option<String>),
+) -> (DecisionId, Entry) {
+    let mut body = block(case, ledger);
+    put(&mut body, "detail", json!(fault.to_string()));
+    let why = match fault {
+        Fault::Key(_) => DenyReason::Key,
+        Fault::TaskOver => DenyReason::TaskOver,
+        Fault::Action(_)
+        | Fault::Field { .. }
+        | Fault::ResourceType(_)
+        | Fault::TaskRequired
+        | Fault::Unsupported(_) => DenyReason::Form,
+    };
+    let id = DecisionId::from_bytes(random::bytes());
+    (id, entry(case, ledger, (id.to_string(), denied(why, task)), pol(policy), body))
+}
+
+/// `denied`, because the evidence came a second time.
+pub(super) fn replayed(case: &Case<'_>, ledger: &Ledger, policy: &PolicySet) -> Entry {
+    let id = DecisionId::from_bytes(random::bytes()).to_string();
+    let what = denied(DenyReason::Replayed, None);
+    entry(case, ledger, (id, what), pol(policy), block(case, ledger))
+}
+
+/// `request_closed`: nobody decided in time.
+pub(super) fn expired(ledger: &Ledger, row: &RequestRow) -> Entry {
+    Entry {
+        id: EntryId::from_bytes(random::bytes()).to_string(),
+        subj: Some(ledger.subject(&row.caller).pseudonym),
+        by: None,
+        behalf: None,
+        pol: None,
+        what: kind::RequestClosed {
+            request: row.id.clone(),
+            until: row.expires.unsigned_abs(),
+            why: RequestEnd::Expired,
+        }
+        .into(),
+        body: salted(Map::new()),
+    }
+}
+
+/// The rows of what is used up: the token, unless the same key may bring it again, and its proof.
+pub(super) fn spend(case: &Case<'_>, task: &str, proof: Option<[u8; 32]>) -> Vec<Write> {
+    let replay = case.caller.replay();
+    let proof = match replay.reuse {
+        Reuse::Never => None,
+        Reuse::SameKey => proof.map(|key| Digest::from_bytes(key).to_string()),
+    };
+    let mut writes = Vec::with_capacity(6); // of a grant
+    writes.push(Write::Spend(SpentRow {
+        key: replay_key(case),
+        proof,
+        task: task.to_owned(),
+        until: replay.until.as_millis(),
+    }));
+    writes.extend(case.dpop.map(|dpop| {
+        Write::Spend(SpentRow {
+            key: Digest::from_bytes(dpop.key).to_string(),
+            proof: None,
+            task: task.to_owned(),
+            until: dpop.until.as_millis(),
+        })
+    }));
+    writes
+}
+
+/// The replay key as tables name it.
+pub(super) fn replay_key(case: &Case<'_>) -> String {
+    Digest::from_bytes(case.caller.replay().key).to_string()
+}
+
+/// The policy set's hash as the ledger writes it.
+pub(super) fn pol(policy: &PolicySet) -> Digest {
+    Digest::from_bytes(*policy.hash().as_bytes())
+}
+
+/// The task an unread ask is refused in, as far as its evidence says.
+pub(super) fn task_of(case: &Case<'_>, tasks: &Tasks) -> Option<String> {
+    case.caller.task().map(|task| tasks.id(&task.name).to_string())
+}
+
+fn block(case: &Case<'_>, ledger: &Ledger) -> Map<String, Value> {
+    let caller = case.caller;
+    let principal = caller.principal();
+    let seen = caller.seen();
+    let mut who = json!({
+        "id": principal.id.as_str(),
+        "open": subject(case, ledger).open.to_string(),
+        "kind": principal.kind.as_str(),
+        "issuer": principal.issuer,
+    });
+    if let (Some(who), Some(owner)) = (who.as_object_mut(), &principal.owner) {
+        put(who, "owner", json!(owner));
+    }
+    let evidence = json!([{
+        "type": "oidc",
+        "issuer": principal.issuer,
+        "digest": Digest::from_bytes(seen.digest).to_string(),
+        "key": Digest::from_bytes(seen.key).to_string(),
+        "iat": seen.issued.as_millis(),
+        "exp": seen.expires.as_millis(),
+    }]);
+    let mut body = Map::new();
+    put(&mut body, "at", json!(case.now.as_millis()));
+    put(&mut body, "caller", who);
+    put(&mut body, "evidence", evidence);
+    put(&mut body, "reason", json!(case.ask.reason));
+    body
+}
+
+fn entry(
+    case: &Case<'_>,
+    ledger: &Ledger,
+    (id, what): (String, What),
+    pol: Digest,
+    body: Map<String, Value>,
+) -> Entry {
+    let subj = Some(subject(case, ledger).pseudonym);
+    Entry { id, subj, by: None, behalf: None, pol: Some(pol), what, body: salted(body) }
+}
+
+fn subject(case: &Case<'_>, ledger: &Ledger) -> stint_audit::subject::Subject {
+    ledger.subject(case.caller.principal().id.as_str())
+}
+
+fn denied(why: DenyReason, task: Option<String>) -> What {
+    kind::Denied { first: false, request: None, task, why }.into()
+}
+
+fn needs(quorum: &Quorum) -> Value {
+    let needs = quorum.needs().iter().map(|need| {
+        json!({
+            "policy": need.policy,
+            "approvers": need.approvers.as_str(),
+            "quorum": need.votes.get(),
+        })
+    });
+    needs.collect()
+}
+
+fn credential(kind: CredentialKind) -> kind::Credential {
+    match kind {
+        // INVARIANT: `Asked` is never of kind `None`; a grant without credential is not minted.
+        CredentialKind::Jwt | CredentialKind::None => kind::Credential::Jwt,
+        CredentialKind::X509 => kind::Credential::X509,
+    }
+}
+
+/// A member, unless it has no value: the ledger's JSON has no null (LEDGER.md §2).
+fn put(body: &mut Map<String, Value>, name: &str, value: Value) {
+    if !value.is_null() {
+        body.insert(name.to_owned(), value);
+    }
+}
+
+/// A body with its salt.
+pub(crate) fn salted(what: Map<String, Value>) -> Body {
+    Body { salt: random::bytes(), what }
+}
+
+fn millis(time: Timestamp) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(0)
+}

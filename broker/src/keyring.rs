@@ -1,0 +1,257 @@
+//! The key folder: `root.key issuing-N.key jwt-N.key ledger.key secret.key`, and the certificates
+//! beside them (DESIGN.md §12).
+//!
+//! Files are sealed by the passphrase if there is one, readable by their owner alone, and never
+//! overwritten. The highest N is in use.
+
+use std::fmt;
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use ring::hkdf;
+use stint_ca::issuer::{self, Issuing, IssuerError};
+use stint_ca::keyfile::{self, KeyFileError};
+use stint_ca::signer::software::{self, KeyRejected, SoftwareSigner};
+use stint_ca::signer::{Algorithm, Signer};
+use stint_policy::{Seconds, Timestamp};
+use thiserror::Error;
+use zeroize::Zeroizing;
+
+use crate::config::{KeyFile, Secret, SecretError};
+use crate::random;
+
+/// A folder of keys, and what opens them.
+pub struct Folder<'a> {
+    /// Where.
+    pub dir: &'a Path,
+    /// What seals the files. `None`: they lie in the clear.
+    pub passphrase: Option<&'a Secret<Vec<u8>>>,
+}
+
+/// What the folder is made for.
+#[derive(Debug, Clone, Copy)]
+pub struct Authority<'a> {
+    /// Named in the certificates.
+    pub trust_domain: &'a str,
+    /// Life of an issuing CA.
+    pub issuing_ttl: Seconds,
+    /// Sort of the JWT key.
+    pub jwt: Algorithm,
+}
+
+/// Open keys: each can do its one thing, none can be read.
+#[derive(Debug)]
+pub struct Keyring {
+    /// The issuing CA in use.
+    pub issuing: Issuing,
+    /// Signs JWTs.
+    pub jwt: Arc<dyn Signer>,
+    /// Seed of the log's Ed25519 key.
+    pub log: Zeroizing<[u8; 32]>,
+    /// Key of the pseudonyms.
+    pub pseudonyms: Zeroizing<[u8; 32]>,
+    /// Key of the head's mac.
+    pub mac: Zeroizing<[u8; 32]>,
+    /// Key of the task ids.
+    pub tasks: Zeroizing<[u8; 32]>,
+}
+
+/// Why the keys cannot be used.
+#[derive(Debug, Error)]
+pub enum KeyringError {
+    /// A key file does not open.
+    #[error("`{path}`: {source}")]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: KeyFileError,
+    },
+    /// A file may not be used, or cannot be read.
+    #[error("{0}")]
+    Read(#[from] SecretError),
+    /// A file cannot be written, or is there already.
+    #[error("`{path}` cannot be written")]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The folder cannot be listed.
+    #[error("`{path}` cannot be read")]
+    List {
+        /// The folder.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The folder lacks a file.
+    #[error("`{0}` is missing: `stintd init` makes it")]
+    Missing(PathBuf),
+    /// A key is not of its sort.
+    #[error("`{path}` does not hold such a key")]
+    Sort {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A key was rejected.
+    #[error(transparent)]
+    Rejected(#[from] KeyRejected),
+    /// A certificate does not fit.
+    #[error(transparent)]
+    Issuer(#[from] IssuerError),
+}
+
+impl Folder<'_> {
+    /// Makes every key of a new broker.
+    ///
+    /// # Errors
+    /// [`KeyringError::Write`] if the folder or a file of it is there already; what was made before
+    /// stays, and a second run does not touch it.
+    pub fn create(&self, what: Authority<'_>, now: Timestamp) -> Result<(), KeyringError> {
+        let made = DirBuilder::new().recursive(true).mode(0o700).create(self.dir);
+        made.map_err(|source| KeyringError::Write { path: self.dir.to_owned(), source })?;
+        let root = issuer::new_root(what.trust_domain, now, ROOT_DAYS)?;
+        self.write("root.key", &root.key)?;
+        self.write_open("root.pem", root.certificate_pem.as_bytes())?;
+        self.create_issuing(1, what, (&root.certificate_pem, &root.key), now)?;
+        self.write("jwt-1.key", &software::generate(what.jwt)?)?;
+        self.write("ledger.key", &*software::generate_seed()?)?;
+        self.write("secret.key", &random::bytes::<32>())
+    }
+
+    /// Opens the keys. An issuing CA in the last third of its life gives way to a new one, if the
+    /// root's key is here.
+    ///
+    /// # Errors
+    /// [`KeyringError`] names the file.
+    pub fn open(&self, what: Authority<'_>, now: Timestamp) -> Result<Keyring, KeyringError> {
+        let root = self.text("root.pem")?;
+        let mut number = self.newest("issuing-", ".key")?;
+        let mut issuing = self.issuing(number, &root, what)?;
+        if issuing.is_late(now) && self.dir.join("root.key").exists() {
+            number += 1;
+            let key = self.read("root.key")?;
+            self.create_issuing(number, what, (&root, &key), now)?;
+            issuing = self.issuing(number, &root, what)?;
+            tracing::info!(number, "a new issuing CA is in use");
+        }
+        let jwt = format!("jwt-{}.key", self.newest("jwt-", ".key")?);
+        let jwt = SoftwareSigner::from_pkcs8(what.jwt, &self.read(&jwt)?)?;
+        let secret = self.seed("secret.key")?;
+        Ok(Keyring {
+            issuing,
+            jwt: Arc::new(jwt),
+            log: self.seed("ledger.key")?,
+            pseudonyms: derive(&secret, b"stint/pseudonym/v1"),
+            mac: derive(&secret, b"stint/mac/v1"),
+            tasks: derive(&secret, b"stint/task/v1"),
+        })
+    }
+
+    fn create_issuing(
+        &self,
+        number: u32,
+        what: Authority<'_>,
+        root: (&str, &[u8]),
+        now: Timestamp,
+    ) -> Result<(), KeyringError> {
+        let days = what.issuing_ttl.as_u32().div_ceil(DAY_S);
+        let made = issuer::new_issuing(root, what.trust_domain, now, days)?;
+        self.write_open(&format!("issuing-{number}.pem"), made.certificate_pem.as_bytes())?;
+        self.write(&format!("issuing-{number}.key"), &made.key)
+    }
+
+    fn issuing(&self, number: u32, root: &str, what: Authority<'_>) -> Result<Issuing, KeyringError> {
+        let certificate = self.text(&format!("issuing-{number}.pem"))?;
+        let key = self.read(&format!("issuing-{number}.key"))?;
+        let signer = Arc::new(SoftwareSigner::from_pkcs8(Algorithm::Es256, &key)?);
+        Ok(Issuing::new(root, &certificate, signer, what.trust_domain)?)
+    }
+
+    /// The highest N of the files `prefix`N`suffix`.
+    fn newest(&self, prefix: &str, suffix: &str) -> Result<u32, KeyringError> {
+        let list = |source| KeyringError::List { path: self.dir.to_owned(), source };
+        let mut newest = None;
+        for file in fs::read_dir(self.dir).map_err(list)? {
+            let name = file.map_err(list)?.file_name();
+            let number = name
+                .to_str()
+                .and_then(|name| name.strip_prefix(prefix)?.strip_suffix(suffix)?.parse::<u32>().ok());
+            newest = newest.max(number);
+        }
+        newest.ok_or_else(|| KeyringError::Missing(self.dir.join(format!("{prefix}1{suffix}"))))
+    }
+
+    fn read(&self, name: &str) -> Result<Zeroizing<Vec<u8>>, KeyringError> {
+        let path = self.existing(name)?;
+        let file = KeyFile::new(path.clone()).read()?;
+        let sealed = keyfile::open(file.expose(), self.passphrase.map(|it| it.expose().as_slice()));
+        sealed.map_err(|source| KeyringError::Open { path, source })
+    }
+
+    fn seed(&self, name: &str) -> Result<Zeroizing<[u8; 32]>, KeyringError> {
+        let seed: Result<[u8; 32], _> = self.read(name)?.as_slice().try_into();
+        seed.map(Zeroizing::new).map_err(|_| KeyringError::Sort { path: self.dir.join(name) })
+    }
+
+    fn text(&self, name: &str) -> Result<String, KeyringError> {
+        let path = self.existing(name)?;
+        fs::read_to_string(&path).map_err(|source| KeyringError::List { path, source })
+    }
+
+    fn existing(&self, name: &str) -> Result<PathBuf, KeyringError> {
+        let path = self.dir.join(name);
+        if path.exists() { Ok(path) } else { Err(KeyringError::Missing(path)) }
+    }
+
+    fn write(&self, name: &str, secret: &[u8]) -> Result<(), KeyringError> {
+        let path = self.dir.join(name);
+        let sealed = keyfile::seal(secret, self.passphrase.map(|it| it.expose().as_slice()))
+            .map_err(|source| KeyringError::Open { path: path.clone(), source })?;
+        create(&path, 0o600, &sealed).map_err(|source| KeyringError::Write { path, source })
+    }
+
+    fn write_open(&self, name: &str, text: &[u8]) -> Result<(), KeyringError> {
+        let path = self.dir.join(name);
+        create(&path, 0o644, text).map_err(|source| KeyringError::Write { path, source })
+    }
+}
+
+/// A new file, on disk when this returns; one that is there is left as it is.
+pub(crate) fn create(path: &Path, mode: u32, bytes: &[u8]) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => File::open(folder)?.sync_all(),
+        _ => Ok(()),
+    }
+}
+
+/// One purpose, one key: HKDF-SHA-256 of `secret.key`, the purpose as info (RFC 5869).
+fn derive(secret: &[u8; 32], purpose: &[u8]) -> Zeroizing<[u8; 32]> {
+    let extracted = hkdf::Salt::new(hkdf::HKDF_SHA256, b"stint").extract(secret);
+    let mut key = Zeroizing::new([0; 32]);
+    let info = [purpose];
+    let filled = extracted.expand(&info, hkdf::HKDF_SHA256).and_then(|okm| okm.fill(&mut *key));
+    // INVARIANT: HKDF gives up to 255 blocks; one is asked for. A key that was not filled is never used.
+    if filled.is_err() {
+        std::process::abort();
+    }
+    key
+}
+
+impl fmt::Debug for Folder<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Folder").field("dir", &self.dir).finish_non_exhaustive()
+    }
+}
+
+/// Ten years: as long as relying parties keep an anchor.
+const ROOT_DAYS: u32 = 3_650;
+const DAY_S: u32 = 86_400;

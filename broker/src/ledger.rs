@@ -1,0 +1,250 @@
+//! The one commit: whoever wants something remembered hands it to the [`Ledger`] and waits.
+//!
+//! One committer per log takes whatever queued while the last commit was in flight, extends the
+//! chain and applies the domain rows of those outcomes in the same transaction (LEDGER.md §7).
+//! It runs detached from every client: who hangs up cannot cut a transaction. It has no timer.
+//! A [`Receipt`] leaves here only for bytes that are on disk.
+
+mod bundle;
+mod committer;
+mod opening;
+mod pin;
+
+use std::sync::Arc;
+
+use sqlx::sqlite::SqliteConnection;
+use stint_audit::subject::Subject;
+use stint_audit::{Digest, Entry, LogKey, Pseudonyms, Receipt};
+use thiserror::Error;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::clock::Clock;
+use crate::store::{Error as StoreError, Store, Write};
+
+pub use bundle::{ExportError, Range};
+pub use committer::Committer;
+pub use opening::{OpenError, Opened, Site};
+pub use pin::Pin;
+
+/// What is recorded or not as a whole: an entry (none if only evidence is spent) and its rows.
+#[derive(Debug)]
+pub struct Unit {
+    /// The entry to be.
+    pub entry: Option<Entry>,
+    /// The policy set that must be in force at the entry's place, if a decision was made.
+    pub pol: Option<Digest>,
+    /// The rows that come with it.
+    pub writes: Vec<Write>,
+}
+
+/// Which guard of a unit no longer held: somebody else was first. Nothing of it was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum Lost {
+    /// The task had another outcome since its history was read.
+    #[error("the task had another outcome meanwhile")]
+    History,
+    /// Another open request for the same ask exists.
+    #[error("the same ask is parked already")]
+    Parked,
+    /// The request was decided or ended already.
+    #[error("the request is not pending any more")]
+    Pending,
+    /// Another policy set took force.
+    #[error("another policy set is in force")]
+    Policy,
+    /// The evidence was used before.
+    #[error("the evidence was used before")]
+    Spent,
+}
+
+/// Why something could not be recorded. Nothing was, unless it is said otherwise.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// The entry broke its own form: a bug of ours, or input that should have been capped.
+    #[error("the entry does not fit the ledger's form: {0}")]
+    Form(String),
+    /// A guard did not hold.
+    #[error(transparent)]
+    Lost(#[from] Lost),
+    /// The queue is full.
+    #[error("overloaded: {0} outcomes wait to be recorded")]
+    Overloaded(usize),
+    /// The ledger cannot be written; [`State`] says why.
+    #[error("the ledger cannot be written")]
+    Unwritable,
+}
+
+/// How the log stands (LEDGER.md §8). Only an open log grants.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum State {
+    /// The head in the store is not the one this process wrote last. An operator must act.
+    Diverged(String),
+    /// No space, or the engine refuses to write. Recovers by itself.
+    Full(String),
+    /// All checks passed.
+    Open,
+    /// A COMMIT came back with an error. Resolves itself.
+    Unknown(String),
+}
+
+impl State {
+    /// The closed word of `/readyz`.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Diverged(_) => "ledger_diverged",
+            Self::Full(_) => "ledger_unwritable",
+            Self::Open => "ok",
+            Self::Unknown(_) => "store_unavailable",
+        }
+    }
+}
+
+/// The door to the log.
+#[derive(Debug, Clone)]
+pub struct Ledger {
+    store: Store,
+    queue: mpsc::Sender<Job>,
+    capacity: usize,
+    pseudonyms: Arc<Pseudonyms>,
+    published: watch::Receiver<Published>,
+    state: watch::Receiver<State>,
+    vkey: Arc<str>,
+}
+
+/// What the last commit made true.
+#[derive(Debug, Clone)]
+pub struct Published {
+    /// Entries.
+    pub size: u64,
+    /// The signed note over them.
+    pub checkpoint: Arc<str>,
+}
+
+/// A unit and who waits for it.
+#[derive(Debug)]
+struct Job {
+    unit: Unit,
+    answer: oneshot::Sender<Result<Option<Receipt>, Error>>,
+}
+
+impl Ledger {
+    /// Opens the log in `store`: all checks of LEDGER.md §8 pass, or nothing is served. Gives the
+    /// door, and the committer, which its owner runs.
+    ///
+    /// # Errors
+    /// [`OpenError`] says which check failed, and what an operator can do.
+    pub async fn open(
+        store: Store,
+        writer: SqliteConnection,
+        site: Site,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Opened, OpenError> {
+        opening::open(store, writer, site, clock, opening::IfAbsent::Refuse).await
+    }
+
+    /// As [`Self::open`], and begins the log with entry 0 if the store has none.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub async fn open_or_begin(
+        store: Store,
+        writer: SqliteConnection,
+        site: Site,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Opened, OpenError> {
+        opening::open(store, writer, site, clock, opening::IfAbsent::Begin).await
+    }
+
+    /// Records one outcome. Returns when it is durable.
+    ///
+    /// # Errors
+    /// [`Error::Lost`] if a guard of `writes` failed; then, as in every other error, nothing of
+    /// it was written.
+    pub async fn record(
+        &self,
+        entry: Entry,
+        pol: Option<Digest>,
+        writes: Vec<Write>,
+    ) -> Result<Receipt, Error> {
+        let unit = Unit { entry: Some(entry), pol, writes };
+        self.submit(unit).await?.ok_or(Error::Unwritable)
+    }
+
+    /// Applies rows that stand for no outcome of their own: the evidence of a repeated ask.
+    ///
+    /// # Errors
+    /// As [`Self::record`].
+    pub async fn settle(&self, writes: Vec<Write>) -> Result<(), Error> {
+        self.submit(Unit { entry: None, pol: None, writes }).await.map(drop)
+    }
+
+    async fn submit(&self, unit: Unit) -> Result<Option<Receipt>, Error> {
+        let (answer, waiting) = oneshot::channel();
+        self.queue.try_send(Job { unit, answer }).map_err(|refused| match refused {
+            mpsc::error::TrySendError::Closed(_) => Error::Unwritable,
+            mpsc::error::TrySendError::Full(_) => Error::Overloaded(self.capacity),
+        })?;
+        // A dropped answer is a committer that is gone: nothing says whether it committed.
+        waiting.await.unwrap_or(Err(Error::Unwritable))
+    }
+
+    /// The pseudonym of `id`, and what opens it (LEDGER.md §4).
+    #[must_use]
+    pub fn subject(&self, id: &str) -> Subject {
+        self.pseudonyms.subject(id)
+    }
+
+    /// The newest signed head.
+    #[must_use]
+    pub fn published(&self) -> Published {
+        self.published.borrow().clone()
+    }
+
+    /// How the log stands.
+    #[must_use]
+    pub fn state(&self) -> State {
+        self.state.borrow().clone()
+    }
+
+    /// The log's name, first line of its checkpoints.
+    #[must_use]
+    pub fn origin(&self) -> &str {
+        self.store.log()
+    }
+
+    /// The public key that signs checkpoints, as a C2SP verifier key.
+    #[must_use]
+    pub fn vkey(&self) -> &str {
+        &self.vkey
+    }
+}
+
+/// The engine's word for what happened to the file system under it.
+fn is_io(source: &sqlx::Error) -> bool {
+    // SQLITE_IOERR is 10; extended codes keep it in the low byte.
+    primary_code(source) == Some(10)
+}
+
+/// SQLITE_FULL is 13.
+fn is_full(source: &sqlx::Error) -> bool {
+    primary_code(source) == Some(13)
+}
+
+fn primary_code(source: &sqlx::Error) -> Option<u32> {
+    let code = source.as_database_error()?.code()?.parse::<u32>().ok()?;
+    Some(code & 0xff)
+}
+
+impl From<StoreError> for Error {
+    fn from(_: StoreError) -> Self {
+        Self::Unwritable
+    }
+}
+
+/// Secrets of the log (DESIGN.md §12).
+#[derive(Debug)]
+struct Sealing {
+    log_key: LogKey,
+    mac: zeroize::Zeroizing<[u8; 32]>,
+}

@@ -1,0 +1,548 @@
+//! The loop that writes: one task, one connection, one transaction a batch.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::sqlite::SqliteConnection;
+use stint_audit::chain::{ExtendError, MAX_BATCH};
+use stint_audit::{Batch, Digest, Entry, Head, Receipt, What};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::{Error, Job, Lost, Published, Sealing, State, Unit, is_full, is_io};
+use crate::clock::Clock;
+use crate::store::{
+    GrantRow, PolicyRow, RequestRow, SpentRow, TaskRow, Write, policies, requests, spent, tasks, trail,
+};
+
+/// Owns the writer's connection and the head. Whoever opened the ledger runs it.
+#[derive(Debug)]
+pub struct Committer {
+    pub(super) db: SqliteConnection,
+    pub(super) head: Head,
+    pub(super) pol: Option<Digest>,
+    pub(super) node: String,
+    pub(super) sealing: Sealing,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) queue: mpsc::Receiver<Job>,
+    pub(super) published: watch::Sender<Published>,
+    pub(super) state: watch::Sender<State>,
+    /// Units whose guard key was in the batch before.
+    pub(super) waiting: VecDeque<Job>,
+}
+
+/// What a transaction came to, before COMMIT.
+enum Attempt {
+    /// The head in the store is not ours.
+    Forked,
+    /// Guards failed: these units, by place in the batch. Nothing may stay.
+    Lost(Vec<(usize, Lost)>),
+    /// All is written, none of it durable yet.
+    Written(Written),
+}
+
+/// A transaction that waits for its COMMIT.
+struct Written {
+    /// `None`: rows alone, no entry.
+    batch: Option<Batch>,
+    /// Which units have an entry, by place.
+    recorded: Vec<bool>,
+    /// The policy set in force after it.
+    pol: Option<Digest>,
+}
+
+impl Committer {
+    /// Commits until every [`super::Ledger`] is dropped, then checkpoints the WAL and returns.
+    pub async fn run(mut self) {
+        let mut chores = tokio::time::interval(CHORES);
+        loop {
+            if self.waiting.is_empty() {
+                tokio::select! {
+                    job = self.queue.recv() => match job {
+                        Some(job) => self.waiting.push_back(job),
+                        None => break,
+                    },
+                    _ = chores.tick() => { self.chores().await; continue; }
+                }
+            }
+            while self.waiting.len() < 2 * MAX_BATCH
+                && let Ok(job) = self.queue.try_recv()
+            {
+                self.waiting.push_back(job);
+            }
+            let jobs = take_batch(&mut self.waiting);
+            self.commit(jobs).await;
+        }
+        if let Err(source) = self.statement("PRAGMA wal_checkpoint(TRUNCATE)").await {
+            tracing::warn!(%source, "the write-ahead log was left for the next start");
+        }
+    }
+
+    /// Commits `jobs` as one batch, less those whose guards fail, and answers all of them.
+    pub(super) async fn commit(&mut self, mut jobs: Vec<Job>) {
+        while !jobs.is_empty() {
+            match self.attempt(&mut jobs).await {
+                Ok(Attempt::Lost(lost)) => {
+                    self.roll_back().await;
+                    jobs = answer_lost(jobs, &lost);
+                }
+                Ok(Attempt::Written(written)) => return self.finish(written, jobs).await,
+                Ok(Attempt::Forked) => {
+                    self.roll_back().await;
+                    let detail = format!("the stored head is not head {} of this process", self.head.size());
+                    return self.refuse(jobs, State::Diverged(detail));
+                }
+                Err(Failure::Form(form)) => {
+                    self.roll_back().await;
+                    tracing::error!(%form, "an entry did not fit the ledger's form");
+                    return answer_all(jobs, || Err(Error::Form(form.clone())));
+                }
+                Err(Failure::Engine(source)) => {
+                    self.roll_back().await;
+                    return self.refuse(jobs, trouble(&source));
+                }
+            }
+        }
+    }
+
+    /// Steps 1 to 5 of LEDGER.md §7, inside one transaction that is left open.
+    async fn attempt(&mut self, jobs: &mut [Job]) -> Result<Attempt, Failure> {
+        self.statement("BEGIN IMMEDIATE").await?;
+        let guards = Guards::of(jobs);
+        let mut lost = self.policy_changed(jobs);
+        let news = guards.hold(&mut self.db, self.head.log(), &mut lost).await?;
+        if !lost.is_empty() {
+            return Ok(Attempt::Lost(lost));
+        }
+        let pol = jobs.iter().filter_map(|job| takes_force(&job.unit)).last().or(self.pol);
+        let recorded: Vec<_> = jobs.iter().map(|job| job.unit.entry.is_some()).collect();
+        let (entries, seqs) = news.entries(jobs, self.head.size());
+        Effects::of(jobs, &seqs).apply(&mut self.db, self.head.log()).await?;
+        if entries.is_empty() {
+            return Ok(Attempt::Written(Written { batch: None, recorded, pol }));
+        }
+        let batch = self.head.extend(&self.node, millis(&*self.clock), entries)?;
+        let mac = batch.head().mac(&self.sealing.mac);
+        let moved =
+            trail::extend(&mut self.db, &self.head, &batch, &self.node, mac.as_bytes()).await?;
+        let written = Written { batch: Some(batch), recorded, pol };
+        Ok(if moved { Attempt::Written(written) } else { Attempt::Forked })
+    }
+
+    /// COMMIT, and what follows from it: head, checkpoint, receipts, answers.
+    async fn finish(&mut self, written: Written, jobs: Vec<Job>) {
+        let Written { batch, recorded, pol } = written;
+        if let Err(source) = self.statement("COMMIT").await {
+            // A failed COMMIT is an unknown outcome: read the store, then answer.
+            self.roll_back().await;
+            if !self.is_there(batch.as_ref()).await {
+                return self.refuse(jobs, trouble(&source));
+            }
+        }
+        // From here on the batch is durable, and receipts may exist.
+        self.pol = pol;
+        let mut receipts = batch.map(|batch| self.publish(batch)).unwrap_or_default().into_iter();
+        let mut recorded = recorded.into_iter();
+        answer_all(jobs, || Ok(recorded.next().filter(|has| *has).and_then(|_| receipts.next())));
+    }
+
+    /// The head moves, and is signed.
+    fn publish(&mut self, batch: Batch) -> Vec<Receipt> {
+        #[expect(clippy::disallowed_methods, reason = "the one place, right after COMMIT")]
+        let durable = batch.durable(&self.sealing.log_key);
+        self.head = durable.head;
+        let checkpoint = durable.checkpoint.into();
+        self.published.send_replace(Published { size: self.head.size(), checkpoint });
+        self.say(State::Open);
+        durable.receipts
+    }
+
+    /// Whether this very batch is in the store: by first seq *and* root, never by size alone.
+    async fn is_there(&mut self, batch: Option<&Batch>) -> bool {
+        let Some(batch) = batch else { return false };
+        let first = trail::signed(batch.first_seq());
+        let found = trail::root_of_batch(&mut self.db, self.head.log(), first).await;
+        matches!(found, Ok(Some(root)) if root == batch.head().root().as_bytes())
+    }
+
+    /// Units that were decided under a set that is not in force at their place.
+    fn policy_changed(&self, jobs: &[Job]) -> Vec<(usize, Lost)> {
+        let mut in_force = self.pol;
+        let mut lost = Vec::new();
+        for (place, job) in jobs.iter().enumerate() {
+            if job.unit.pol.is_some() && takes_force(&job.unit).is_none() && job.unit.pol != in_force {
+                lost.push((place, Lost::Policy));
+            }
+            in_force = takes_force(&job.unit).or(in_force);
+        }
+        lost
+    }
+
+    /// Forgets old evidence and moves the WAL into the database, between commits.
+    async fn chores(&mut self) {
+        let now = self.clock.now().as_millis();
+        let log = self.head.log().to_owned();
+        let forgotten = spent::forget(&mut self.db, &log, now).await;
+        let moved = self.statement("PRAGMA wal_checkpoint(PASSIVE)").await;
+        if let Err(source) = forgotten.and(moved) {
+            tracing::warn!(%source, "housekeeping of the store failed; it is tried again");
+        }
+    }
+
+    async fn roll_back(&mut self) {
+        if let Err(source) = self.statement("ROLLBACK").await {
+            // The engine has rolled back by itself: that is what most failures of COMMIT do.
+            tracing::debug!(%source, "nothing to roll back");
+        }
+    }
+
+    async fn statement(&mut self, sql: &'static str) -> Result<(), sqlx::Error> {
+        sqlx::query(sql).execute(&mut self.db).await.map(drop)
+    }
+
+    fn refuse(&self, jobs: Vec<Job>, state: State) {
+        tracing::error!(code = state.code(), detail = ?state, "nothing can be recorded");
+        self.say(state);
+        answer_all(jobs, || Err(Error::Unwritable));
+    }
+
+    fn say(&self, state: State) {
+        self.state.send_if_modified(|known| {
+            let news = *known != state;
+            *known = state;
+            news
+        });
+    }
+}
+
+/// Why a transaction could not be written.
+enum Failure {
+    Engine(sqlx::Error),
+    Form(String),
+}
+
+impl From<ExtendError> for Failure {
+    fn from(form: ExtendError) -> Self {
+        Self::Form(form.to_string())
+    }
+}
+
+impl From<sqlx::Error> for Failure {
+    fn from(source: sqlx::Error) -> Self {
+        Self::Engine(source)
+    }
+}
+
+/// The rows that decide whether a unit happens, by table, with the unit's place in the batch.
+#[derive(Default)]
+struct Guards<'a> {
+    spend: Vec<(usize, &'a SpentRow)>,
+    replayed: Vec<(usize, &'a str)>,
+    open: Vec<(&'a TaskRow, bool)>,
+    history: Vec<(usize, &'a str, i64)>,
+    park: Vec<(usize, &'a RequestRow)>,
+    expire: Vec<(usize, &'a str)>,
+}
+
+/// What the guards found to be new.
+struct News {
+    tasks: HashSet<String>,
+    callers: HashSet<String>,
+}
+
+impl<'a> Guards<'a> {
+    fn of(jobs: &'a [Job]) -> Guards<'a> {
+        let mut guards = Self::default();
+        for (place, job) in jobs.iter().enumerate() {
+            for write in &job.unit.writes {
+                match write {
+                    Write::HistoryIs { task, outcomes } => {
+                        guards.history.push((place, task, *outcomes));
+                    }
+                    Write::OpenTask(row) => guards.open.push((row, begins(&job.unit))),
+                    Write::Park(row) => guards.park.push((place, row)),
+                    Write::Replayed(key) => guards.replayed.push((place, key)),
+                    Write::RequestExpired(id) => guards.expire.push((place, id)),
+                    Write::Spend(row) => guards.spend.push((place, row)),
+                    Write::Deny(_) | Write::Grant(_) | Write::PolicySet(_) => {}
+                }
+            }
+        }
+        guards
+    }
+
+    /// Applies them in fixed order of tables; adds the places of those that did not hold.
+    async fn hold(
+        self,
+        db: &mut SqliteConnection,
+        log: &str,
+        lost: &mut Vec<(usize, Lost)>,
+    ) -> Result<News, sqlx::Error> {
+        self.hold_evidence(db, log, lost).await?;
+        let standing = tasks_standing(db, log, &self.history).await?;
+        for (place, task, outcomes) in &self.history {
+            if standing.get(*task).copied().unwrap_or(0) != *outcomes {
+                lost.push((*place, Lost::History));
+            }
+        }
+        if !self.park.is_empty() {
+            let rows: Vec<_> = self.park.iter().map(|(_, row)| *row).collect();
+            let parked = requests::park(db, log, &rows).await?;
+            lost.extend(missing(self.park.iter().map(|(at, row)| (*at, &*row.id)), &parked, Lost::Parked));
+        }
+        if !self.expire.is_empty() {
+            let ids: Vec<_> = self.expire.iter().map(|(_, id)| *id).collect();
+            let expired = requests::expire(db, log, &ids).await?;
+            lost.extend(missing(self.expire.iter().copied(), &expired, Lost::Pending));
+        }
+        if self.open.is_empty() {
+            return Ok(News { tasks: HashSet::new(), callers: HashSet::new() });
+        }
+        let tasks = tasks::open(db, log, &self.open).await?;
+        let callers = tasks::meet(db, log, &self.open).await?;
+        Ok(News { tasks, callers })
+    }
+
+    async fn hold_evidence(
+        &self,
+        db: &mut SqliteConnection,
+        log: &str,
+        lost: &mut Vec<(usize, Lost)>,
+    ) -> Result<(), sqlx::Error> {
+        if !self.spend.is_empty() {
+            let rows: Vec<_> = self.spend.iter().map(|(_, row)| *row).collect();
+            let new = spent::spend(db, log, &rows).await?;
+            let used: Vec<_> = self.spend.iter().filter(|(_, row)| !new.contains(&row.key)).collect();
+            if !used.is_empty() {
+                let keys: Vec<_> = used.iter().map(|(_, row)| &*row.key).collect();
+                let first = spent::first_uses(db, log, &keys).await?;
+                let again = |row: &SpentRow| first.get(&row.key).is_some_and(|use_| use_.is_again(row));
+                lost.extend(used.iter().filter(|(_, row)| !again(row)).map(|(at, _)| (*at, Lost::Spent)));
+            }
+        }
+        if !self.replayed.is_empty() {
+            let keys: Vec<_> = self.replayed.iter().map(|(_, key)| *key).collect();
+            let first = spent::replayed(db, log, &keys).await?;
+            lost.extend(missing(self.replayed.iter().copied(), &first, Lost::Spent));
+        }
+        Ok(())
+    }
+}
+
+async fn tasks_standing(
+    db: &mut SqliteConnection,
+    log: &str,
+    guards: &[(usize, &str, i64)],
+) -> Result<HashMap<String, i64>, sqlx::Error> {
+    if guards.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let ids: Vec<_> = guards.iter().map(|(_, task, _)| *task).collect();
+    tasks::standing(db, log, &ids).await
+}
+
+/// Places whose key did not come back.
+fn missing<'a>(
+    asked: impl Iterator<Item = (usize, &'a str)>,
+    came: &HashSet<String>,
+    lost: Lost,
+) -> Vec<(usize, Lost)> {
+    asked.filter(|(_, key)| !came.contains(*key)).map(|(place, _)| (place, lost)).collect()
+}
+
+impl News {
+    /// Takes the entries out of `jobs`, marks what they open, and says which seq each unit got.
+    fn entries(mut self, jobs: &mut [Job], first: u64) -> (Vec<Entry>, Vec<u64>) {
+        let mut entries = Vec::with_capacity(jobs.len());
+        let mut seqs = Vec::with_capacity(jobs.len());
+        let mut seq = first;
+        for job in jobs {
+            seqs.push(seq);
+            let Some(mut entry) = job.unit.entry.take() else { continue };
+            for write in &job.unit.writes {
+                if let Write::OpenTask(row) = write {
+                    mark(&mut entry, row, &mut self);
+                }
+            }
+            entries.push(entry);
+            seq += 1;
+        }
+        (entries, seqs)
+    }
+}
+
+/// The first ask of a task opens it; the first outcome of a caller says so (LEDGER.md §5, O).
+fn mark(entry: &mut Entry, row: &TaskRow, news: &mut News) {
+    match &mut entry.what {
+        What::Denied(denied) => denied.first = news.callers.remove(&row.caller.0),
+        What::Granted(granted) => {
+            granted.opens = news.tasks.remove(&row.id);
+            granted.first = news.callers.remove(&row.caller.0);
+        }
+        What::Requested(requested) => {
+            requested.opens = news.tasks.remove(&row.id);
+            requested.first = news.callers.remove(&row.caller.0);
+        }
+        _ => {}
+    }
+}
+
+/// The rows that follow from units that happen.
+#[derive(Default)]
+struct Effects<'a> {
+    grants: Vec<(&'a GrantRow, u64)>,
+    denials: Vec<&'a str>,
+    policies: Vec<(&'a PolicyRow, u64)>,
+}
+
+impl<'a> Effects<'a> {
+    fn of(jobs: &'a [Job], seqs: &[u64]) -> Effects<'a> {
+        let mut effects = Self::default();
+        for (job, &seq) in jobs.iter().zip(seqs) {
+            for write in &job.unit.writes {
+                match write {
+                    Write::Deny(task) => effects.denials.push(task),
+                    Write::Grant(row) => effects.grants.push((row, seq)),
+                    Write::PolicySet(row) => effects.policies.push((row, seq)),
+                    Write::HistoryIs { .. }
+                    | Write::OpenTask(_)
+                    | Write::Park(_)
+                    | Write::Replayed(_)
+                    | Write::RequestExpired(_)
+                    | Write::Spend(_) => {}
+                }
+            }
+        }
+        effects
+    }
+
+    async fn apply(self, db: &mut SqliteConnection, log: &str) -> Result<(), sqlx::Error> {
+        if !self.grants.is_empty() {
+            tasks::grant(db, log, &self.grants).await?;
+        }
+        if !self.denials.is_empty() {
+            tasks::deny(db, log, &self.denials).await?;
+        }
+        for set in self.policies {
+            policies::keep(db, log, set).await?;
+        }
+        Ok(())
+    }
+}
+
+/// The next batch: at most [`MAX_BATCH`] units that cannot get into each other's way; the rest
+/// waits for the next one, in order.
+fn take_batch(waiting: &mut VecDeque<Job>) -> Vec<Job> {
+    let mut held = HashSet::new();
+    let mut batch = Vec::new();
+    let mut later = VecDeque::new();
+    while batch.len() < MAX_BATCH
+        && let Some(job) = waiting.pop_front()
+    {
+        let claims: Vec<_> = job.unit.writes.iter().filter_map(Claim::of).collect();
+        if claims.iter().any(|claim| claim.meets(&held)) {
+            later.push_back(job);
+        } else {
+            held.extend(claims);
+            batch.push(job);
+        }
+    }
+    later.append(waiting);
+    *waiting = later;
+    batch
+}
+
+/// What a unit holds while its batch is made.
+#[derive(PartialEq, Eq, Hash)]
+enum Claim {
+    /// Nobody else may touch this key in the same batch.
+    Alone(String),
+    /// The task gets another outcome.
+    Changes(String),
+    /// The task's history was read.
+    Reads(String),
+}
+
+impl Claim {
+    fn of(write: &Write) -> Option<Self> {
+        Some(match write {
+            Write::Deny(task) => Self::Changes(task.clone()),
+            Write::Grant(row) => Self::Changes(row.task.clone()),
+            Write::HistoryIs { task, .. } => Self::Reads(task.clone()),
+            Write::Park(row) => Self::Alone(row.digest.clone()),
+            Write::Replayed(key) | Write::RequestExpired(key) => Self::Alone(key.clone()),
+            Write::Spend(row) => Self::Alone(row.key.clone()),
+            Write::OpenTask(_) | Write::PolicySet(_) => return None,
+        })
+    }
+
+    fn meets(&self, held: &HashSet<Self>) -> bool {
+        match self {
+            Self::Alone(_) => held.contains(self),
+            Self::Changes(task) => held.contains(&Self::Reads(task.clone())),
+            Self::Reads(task) => {
+                held.contains(self) || held.contains(&Self::Changes(task.clone()))
+            }
+        }
+    }
+}
+
+/// Whether a unit is more than a refusal: the first such one opens its task.
+fn begins(unit: &Unit) -> bool {
+    let what = unit.entry.as_ref().map(|entry| &entry.what);
+    matches!(what, Some(What::Granted(_) | What::Requested(_)))
+}
+
+/// The set that this unit puts in force, if it does.
+fn takes_force(unit: &Unit) -> Option<Digest> {
+    let entry = unit.entry.as_ref()?;
+    match &entry.what {
+        What::PolicyLoaded(loaded) if loaded.ok => entry.pol,
+        _ => None,
+    }
+}
+
+fn answer_lost(jobs: Vec<Job>, lost: &[(usize, Lost)]) -> Vec<Job> {
+    let mut left = Vec::with_capacity(jobs.len());
+    for (place, job) in jobs.into_iter().enumerate() {
+        match lost.iter().find(|(at, _)| *at == place) {
+            Some((_, why)) => answer(job.answer, Err(Error::Lost(*why))),
+            None => left.push(job),
+        }
+    }
+    left
+}
+
+fn answer_all(jobs: Vec<Job>, mut what: impl FnMut() -> Result<Option<Receipt>, Error>) {
+    for job in jobs {
+        answer(job.answer, what());
+    }
+}
+
+fn answer(
+    to: oneshot::Sender<Result<Option<Receipt>, Error>>,
+    what: Result<Option<Receipt>, Error>,
+) {
+    if to.send(what).is_err() {
+        // The walk is gone (shutdown): the outcome stands in the ledger all the same.
+        tracing::debug!("nobody waited for an outcome");
+    }
+}
+
+/// The state a failing engine puts the log into. An I/O error ends the process: after a failed
+/// fsync the page cache lies (SECURITY.md §2, rule 16), so only a new start may believe the file.
+fn trouble(source: &sqlx::Error) -> State {
+    if is_io(source) {
+        tracing::error!(%source, "input or output of the store failed; the process ends");
+        std::process::abort();
+    }
+    if is_full(source) { State::Full(source.to_string()) } else { State::Unknown(source.to_string()) }
+}
+
+/// The commit's own time: the ledger counts from 1970, a clock before it counts as 1970.
+fn millis(clock: &dyn Clock) -> u64 {
+    u64::try_from(clock.now().as_millis()).unwrap_or(0)
+}
+
+/// Between two rounds of housekeeping while nothing is asked.
+const CHORES: Duration = Duration::from_secs(10);

@@ -1,0 +1,347 @@
+//! What must hold before the log is served: nothing at rest is trusted (LEDGER.md §8).
+
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use sqlx::sqlite::SqliteConnection;
+use stint_audit::chain::HeadParts;
+use stint_audit::kind::{Genesis, KeyAdded, KeyUse};
+use stint_audit::tree::{Frontier, leaf_hash};
+use stint_audit::{Checkpoint, Digest, Entry, Head, Header, LogKey, Pseudonyms, What};
+use subtle::ConstantTimeEq as _;
+use thiserror::Error;
+use tokio::sync::{mpsc, oneshot, watch};
+use zeroize::Zeroizing;
+
+use super::pin::{self, Pin};
+use super::{Committer, Job, Ledger, Published, Sealing, State, Unit};
+use crate::clock::Clock;
+use crate::ids::EntryId;
+use crate::issue::salted;
+use crate::random;
+use crate::store::trail::{self, BatchRow, HeadRow};
+use crate::store::{self, Store, policies};
+
+/// What the log needs beside its store.
+#[derive(Debug)]
+pub struct Site {
+    /// Signs checkpoints; its origin is the log's name.
+    pub log_key: LogKey,
+    /// Key of the head's mac.
+    pub mac: Zeroizing<[u8; 32]>,
+    /// Key of the pseudonyms.
+    pub pseudonyms: Zeroizing<[u8; 32]>,
+    /// This replica's name.
+    pub node: String,
+    /// Where the newest head is remembered outside the store; `None` where nothing is kept.
+    pub pin: Option<PathBuf>,
+    /// How many outcomes may wait.
+    pub queue: usize,
+}
+
+/// What to do with a store that holds no log.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum IfAbsent {
+    /// `stintd init`, `stintd dev`.
+    Begin,
+    /// `stintd serve`: a store that vanished is not begun anew.
+    Refuse,
+}
+
+/// An open log.
+#[derive(Debug)]
+pub struct Opened {
+    /// The door.
+    pub ledger: Ledger,
+    /// Writes; somebody must run it.
+    pub committer: Committer,
+    /// Remembers; somebody must run it, if there is one.
+    pub pin: Option<Pin>,
+    /// The policy set that was last in force: hash and serial.
+    pub policy: Option<(Digest, u64)>,
+    /// Whether this start began the log.
+    pub is_new: bool,
+}
+
+/// Why the log is not served.
+#[derive(Debug, Error)]
+pub enum OpenError {
+    /// The log has not begun, and was not to.
+    #[error("the ledger `{0}` has not begun in this store")]
+    Absent(String),
+    /// The first entries could not be written.
+    #[error("the ledger could not begin")]
+    Begin(#[source] super::Error),
+    /// What is stored does not hold together.
+    #[error("the ledger in the store is not the one this broker wrote: {0}")]
+    Diverged(String),
+    /// The pin cannot be read.
+    #[error("the pin `{path}` cannot be read")]
+    Pin {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+}
+
+/// Checks everything, then gives the log.
+pub(super) async fn open(
+    store: Store,
+    mut db: SqliteConnection,
+    site: Site,
+    clock: Arc<dyn Clock>,
+    if_absent: IfAbsent,
+) -> Result<Opened, OpenError> {
+    let log = store.log().to_owned();
+    let row = trail::head(&mut db, &log).await.map_err(|source| store.failed(source))?;
+    let pinned = pinned(&site)?;
+    let head = match row {
+        Some(row) => existing(&store, &site, row, pinned.as_ref()).await?,
+        None => absent(&log, if_absent, pinned.as_ref())?,
+    };
+    let is_new = head.size() == 0;
+    let policy = newest_policy(&store, &mut db).await?;
+    let (ledger, mut committer, pin) = assemble(store, db, (head, policy), site, clock);
+    if is_new {
+        committer.begin().await.map_err(OpenError::Begin)?;
+    }
+    Ok(Opened { ledger, committer, pin, policy, is_new })
+}
+
+fn absent(log: &str, if_absent: IfAbsent, pinned: Option<&Checkpoint>) -> Result<Head, OpenError> {
+    if let Some(pinned) = pinned {
+        let text = format!("the pin knows {} entries, the store none", pinned.size);
+        return Err(OpenError::Diverged(text));
+    }
+    match if_absent {
+        IfAbsent::Begin => Ok(Head::empty(log, 0)),
+        IfAbsent::Refuse => Err(OpenError::Absent(log.to_owned())),
+    }
+}
+
+/// Mac, frontier, pin, every leaf hash, and the last entries byte for byte.
+async fn existing(
+    store: &Store,
+    site: &Site,
+    row: HeadRow,
+    pinned: Option<&Checkpoint>,
+) -> Result<Head, OpenError> {
+    let mac = row.mac.clone();
+    let head = restore(store.log(), row)?;
+    let ours = head.mac(&site.mac);
+    if !bool::from(ours.as_bytes().as_slice().ct_eq(&mac)) {
+        return Err(diverged("the head's seal is not this broker's"));
+    }
+    let pinned = pinned.map(|pin| (pin.size, pin.root));
+    if pinned.is_some_and(|(size, _)| size > head.size()) {
+        let text = format!("the head is at {} entries, the pin knows more", head.size());
+        return Err(OpenError::Diverged(text));
+    }
+    let seen = rehash(store, head.size(), pinned.map(|(size, _)| size)).await?;
+    if seen.root != *head.root() {
+        return Err(diverged("the stored hashes do not give the head's root"));
+    }
+    if pinned.is_some_and(|(_, root)| seen.at_pin != Some(root)) {
+        return Err(diverged("the log does not extend the pinned head"));
+    }
+    recheck(store, head.size()).await?;
+    Ok(head)
+}
+
+fn restore(log: &str, row: HeadRow) -> Result<Head, OpenError> {
+    let digest = |bytes: &[u8]| {
+        let bytes: Result<[u8; 32], _> = bytes.try_into();
+        bytes.map(Digest::from_bytes).map_err(|_| diverged("a hash of the head is not 32 bytes"))
+    };
+    let frontier: Result<Vec<_>, _> = row.frontier.chunks(32).map(digest).collect();
+    let parts = HeadParts {
+        log: log.to_owned(),
+        epoch: row.epoch.unsigned_abs(),
+        size: row.size.unsigned_abs(),
+        last_leaf: digest(&row.last_leaf)?,
+        root: digest(&row.root)?,
+        frontier: frontier?,
+        last_ts: row.last_ts.unsigned_abs(),
+        closed: row.closed,
+    };
+    Head::restore(parts).map_err(|error| OpenError::Diverged(error.to_string()))
+}
+
+/// What the stored leaf hashes come to.
+struct Seen {
+    root: Digest,
+    at_pin: Option<Digest>,
+}
+
+/// Builds the tree over all stored leaf hashes: the root of the whole, and of the pinned size.
+async fn rehash(store: &Store, size: u64, pin: Option<u64>) -> Result<Seen, OpenError> {
+    let mut tree = Frontier::of(&[]);
+    let mut at_pin = None;
+    while tree.size() < size {
+        let next = trail::signed(tree.size());
+        let batches = store.batches(next, trail::signed(size), PAGE).await?;
+        if batches.first().is_none_or(|batch| batch.first_seq != next) {
+            return Err(OpenError::Diverged(format!("entry {next} is missing")));
+        }
+        for leaf in batches.iter().flat_map(BatchRow::leaves) {
+            tree.push(leaf);
+            if Some(tree.size()) == pin {
+                at_pin = Some(tree.root());
+            }
+        }
+    }
+    Ok(Seen { root: tree.root(), at_pin })
+}
+
+/// Re-hashes the last entries, header and body, and follows `prev`.
+async fn recheck(store: &Store, size: u64) -> Result<(), OpenError> {
+    let first = size.saturating_sub(RECHECKED);
+    let mut seq = first;
+    let mut prev: Option<Digest> = None;
+    while seq < size {
+        let batches = store.batches(trail::signed(seq), trail::signed(size), PAGE).await?;
+        let entries: Vec<_> = batches.iter().flat_map(BatchRow::entries).collect();
+        let Some((last, _)) = entries.last() else {
+            return Err(OpenError::Diverged(format!("entry {seq} is missing")));
+        };
+        let end = *last + 1;
+        let bodies = store.bodies(trail::signed(seq), trail::signed(end)).await?;
+        let mut bodies = bodies.into_iter().peekable();
+        for (at, bytes) in entries.into_iter().skip_while(|(at, _)| *at < seq) {
+            let wrong = |what: &str| OpenError::Diverged(format!("entry {at}: {what}"));
+            let header = Header::parse(bytes).map_err(|error| wrong(&error.to_string()))?;
+            if header.seq != at || prev.is_some_and(|prev| prev != header.prev) {
+                return Err(wrong("it does not follow the entry before"));
+            }
+            prev = Some(leaf_hash(bytes));
+            let body = bodies.next_if(|(of, _)| of.unsigned_abs() == at);
+            if body.is_some_and(|(_, body)| Digest::of(&body) != header.body) {
+                return Err(wrong("its body does not hash to what the header says"));
+            }
+        }
+        seq = end;
+    }
+    Ok(())
+}
+
+/// The set that was in force at the end, as its own entry says.
+async fn newest_policy(
+    store: &Store,
+    db: &mut SqliteConnection,
+) -> Result<Option<(Digest, u64)>, OpenError> {
+    let newest = policies::newest(db, store.log()).await.map_err(|source| store.failed(source))?;
+    let Some((pol, serial, seq)) = newest else { return Ok(None) };
+    let batches = store.batches(seq, seq + 1, 1).await?;
+    let entry = batches.iter().flat_map(BatchRow::entries).find(|(at, _)| *at == seq.unsigned_abs());
+    let header = entry.and_then(|(_, bytes)| Header::parse(bytes).ok());
+    let loaded = |header: &Header| matches!(&header.what, What::PolicyLoaded(loaded) if loaded.ok);
+    match header.filter(loaded).and_then(|header| header.pol) {
+        Some(said) if said.to_string() == pol => Ok(Some((said, serial.unsigned_abs()))),
+        _ => Err(OpenError::Diverged(format!("entry {seq} did not put policy {pol} in force"))),
+    }
+}
+
+fn pinned(site: &Site) -> Result<Option<Checkpoint>, OpenError> {
+    let Some(path) = &site.pin else { return Ok(None) };
+    let note = pin::read(path).map_err(|source| OpenError::Pin { path: path.clone(), source })?;
+    let Some(note) = note else { return Ok(None) };
+    let wrong = |why: String| OpenError::Diverged(format!("the pin `{}`: {why}", path.display()));
+    let (checkpoint, note) = Checkpoint::parse_note(&note).map_err(|error| wrong(error.to_string()))?;
+    let known = [site.log_key.public().clone()];
+    let signers = note.verify(&known).map_err(|error| wrong(error.to_string()))?;
+    if signers.is_empty() || checkpoint.origin != site.log_key.public().name() {
+        return Err(wrong("it is not signed by this log's key".to_owned()));
+    }
+    Ok(Some(checkpoint))
+}
+
+fn assemble(
+    store: Store,
+    db: SqliteConnection,
+    (head, policy): (Head, Option<(Digest, u64)>),
+    site: Site,
+    clock: Arc<dyn Clock>,
+) -> (Ledger, Committer, Option<Pin>) {
+    let (send, queue) = mpsc::channel(site.queue);
+    let checkpoint = site.log_key.sign(&head.checkpoint().text()).into();
+    let (published, follow) = watch::channel(Published { size: head.size(), checkpoint });
+    let (state, watching) = watch::channel(State::Open);
+    let pin = site.pin.map(|path| Pin::new(path, follow.clone()));
+    let ledger = Ledger {
+        queue: send,
+        capacity: site.queue,
+        pseudonyms: Arc::new(Pseudonyms::new(*site.pseudonyms, store.log())),
+        vkey: site.log_key.vkey().into(),
+        published: follow,
+        state: watching,
+        store,
+    };
+    let committer = Committer {
+        db,
+        head,
+        pol: policy.map(|(pol, _)| pol),
+        node: site.node,
+        sealing: Sealing { log_key: site.log_key, mac: site.mac },
+        clock,
+        queue,
+        published,
+        state,
+        waiting: VecDeque::new(),
+    };
+    (ledger, committer, pin)
+}
+
+impl Committer {
+    /// Writes entry 0, and that the log's key is in use.
+    async fn begin(&mut self) -> Result<(), super::Error> {
+        let vkey = self.sealing.log_key.vkey();
+        let genesis = Genesis {
+            epoch: self.head.epoch(),
+            hash: "rfc6962-sha256".to_owned(),
+            nonce: Digest::from_bytes(random::bytes()),
+            prior: None,
+            vkey: vkey.clone(),
+        };
+        let key = KeyAdded {
+            key: Digest::of(self.sealing.log_key.public().public_key()),
+            not_after: None,
+            usage: KeyUse::Log,
+            vkey: Some(vkey),
+        };
+        let software = serde_json::json!({
+            "software": env!("CARGO_PKG_VERSION"),
+            "storage": { "engine": "sqlite", "synchronous": "full" },
+        });
+        let described = software.as_object().cloned().unwrap_or_default();
+        self.commit_now(note(genesis.into(), described)).await?;
+        self.commit_now(note(key.into(), serde_json::Map::new())).await
+    }
+
+    async fn commit_now(&mut self, entry: Entry) -> Result<(), super::Error> {
+        let (answer, mut waiting) = oneshot::channel();
+        let unit = Unit { entry: Some(entry), pol: None, writes: Vec::new() };
+        self.commit(vec![Job { unit, answer }]).await;
+        waiting.try_recv().unwrap_or(Err(super::Error::Unwritable)).map(drop)
+    }
+}
+
+/// An entry about the log itself, about nobody.
+fn note(what: What, body: serde_json::Map<String, serde_json::Value>) -> Entry {
+    let id = EntryId::from_bytes(random::bytes()).to_string();
+    Entry { id, subj: None, by: None, behalf: None, pol: None, what, body: salted(body) }
+}
+
+fn diverged(why: &str) -> OpenError {
+    OpenError::Diverged(why.to_owned())
+}
+
+/// Entries that are re-hashed byte for byte at every start.
+const RECHECKED: u64 = 512;
+
+/// Batches read at once.
+const PAGE: i64 = 256;

@@ -1,0 +1,223 @@
+//! The policy set in force, and how another one takes force: whole or not at all (POLICY.md §6).
+//!
+//! A set is built aside, recorded as `policy_loaded`, and only then swapped. A walk keeps the set
+//! it began with; the ledger refuses a decision made under a set that is no longer in force. A set
+//! that does not load leaves the last good one deciding.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::SystemTime;
+
+use serde_json::{Map, Value, json};
+use stint_audit::kind::PolicyLoaded;
+use stint_audit::{Digest, Entry};
+use stint_policy::{Files, LoadError, PolicySet};
+use thiserror::Error;
+use tokio::sync::Mutex;
+
+use crate::ids::EntryId;
+use crate::issue::salted;
+use crate::ledger::{self, Ledger};
+use crate::random;
+use crate::store::{PolicyRow, Write};
+
+/// Holds the set in force.
+#[derive(Debug)]
+pub struct Policies {
+    current: RwLock<Arc<PolicySet>>,
+    /// Held while one set gives way to another; also the last refusal, so that it is said once.
+    changing: Mutex<Option<Digest>>,
+    /// Why the newest files are not in force, for `/readyz`.
+    refused: RwLock<Option<Arc<str>>>,
+}
+
+/// What a reload came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reload {
+    /// The set was in force already.
+    Same(Digest),
+    /// This set decides from now on.
+    Taken(Digest),
+}
+
+/// Why the set in force stayed.
+#[derive(Debug, Error)]
+pub enum Refused {
+    /// The files are not a policy set.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// The change could not be recorded.
+    #[error("the policy set could not be recorded")]
+    Record(#[from] ledger::Error),
+    /// `serial` of `policy.toml` shrank, vanished or stood still (P19).
+    #[error("P19 policy.toml: serial {now} does not follow {was}: it must grow with every change")]
+    Serial {
+        /// In force.
+        was: u64,
+        /// In the files.
+        now: u64,
+    },
+    /// The loader's thread died.
+    #[error("the policies could not be read")]
+    Thread(#[from] tokio::task::JoinError),
+}
+
+impl Policies {
+    /// Begins with `set`, which [`Self::take`] recorded or the ledger already knows.
+    #[must_use]
+    pub fn new(set: PolicySet) -> Self {
+        Self {
+            current: RwLock::new(Arc::new(set)),
+            changing: Mutex::new(None),
+            refused: RwLock::new(None),
+        }
+    }
+
+    /// The set that decides now. Keep it for a whole walk.
+    #[must_use]
+    pub fn in_force(&self) -> Arc<PolicySet> {
+        Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Waits until a change that is under way is over.
+    pub async fn settled(&self) {
+        drop(self.changing.lock().await);
+    }
+
+    /// Why the newest files are not in force, if they are not.
+    #[must_use]
+    pub fn refused(&self) -> Option<Arc<str>> {
+        self.refused.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Loads `dir` and lets it take force.
+    ///
+    /// # Errors
+    /// [`Refused`]: the set before stays in force; the refusal is an entry, once per distinct text.
+    pub async fn reload(&self, dir: &Path, ledger: &Ledger) -> Result<Reload, Refused> {
+        let mut changing = self.changing.lock().await;
+        let dir = dir.to_owned();
+        let loaded = tokio::task::spawn_blocking(move || PolicySet::load(&dir)).await?;
+        let was = self.in_force();
+        let result = match loaded {
+            Ok(set) => self.swap(&was, set, ledger).await,
+            Err(error) => Err(Refused::Load(error)),
+        };
+        let text = result.as_ref().err().map(ToString::to_string);
+        *self.refused.write().unwrap_or_else(PoisonError::into_inner) = text.as_deref().map(Into::into);
+        let tried = text.as_ref().map(|text| Digest::of(text.as_bytes()));
+        if let (Some(text), true) = (text, tried.is_some() && tried != *changing) {
+            ledger.record(refused(&was, &text), None, Vec::new()).await?;
+        }
+        *changing = tried;
+        result
+    }
+
+    async fn swap(&self, was: &PolicySet, set: PolicySet, ledger: &Ledger) -> Result<Reload, Refused> {
+        let pol = hash(&set);
+        if pol == hash(was) {
+            return Ok(Reload::Same(pol));
+        }
+        follows(was.serial().unwrap_or(0), set.serial().unwrap_or(0))?;
+        take(&set, Some(hash(was)), ledger).await?;
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(set);
+        Ok(Reload::Taken(pol))
+    }
+}
+
+/// Whether a set of serial `now` may follow one of serial `was`: any may where neither counts,
+/// else it must grow (POLICY.md §6, anti-rollback).
+///
+/// # Errors
+/// [`Refused::Serial`].
+pub fn follows(was: u64, now: u64) -> Result<(), Refused> {
+    if (was == 0 && now == 0) || now > was { Ok(()) } else { Err(Refused::Serial { was, now }) }
+}
+
+/// Records that `set` takes force.
+///
+/// # Errors
+/// As the ledger's.
+pub async fn take(
+    set: &PolicySet,
+    was: Option<Digest>,
+    ledger: &Ledger,
+) -> Result<(), ledger::Error> {
+    let files = set.files();
+    let mut body = Map::new();
+    body.insert("files".to_owned(), json!(files.digests()));
+    let what = PolicyLoaded { ok: true, tried: None, was };
+    let row = PolicyRow {
+        pol: hash(set).to_string(),
+        serial: set.serial().unwrap_or(0),
+        files: texts(files).to_string(),
+    };
+    let entry = entry(hash(set), what, body);
+    ledger.record(entry, None, vec![Write::PolicySet(row)]).await.map(drop)
+}
+
+/// Policies are UTF-8: the loader refuses anything else.
+fn texts(files: &Files) -> Value {
+    let text = |(path, bytes): (&str, &[u8])| {
+        (path.to_owned(), Value::String(String::from_utf8_lossy(bytes).into_owned()))
+    };
+    Value::Object(files.iter().map(text).collect())
+}
+
+/// What the folder looks like from outside: a change of it is a reason to load it again.
+#[must_use]
+pub fn glance(dir: &Path) -> Vec<(PathBuf, u64, Option<SystemTime>)> {
+    let mut seen = Vec::new();
+    let mut folders = vec![dir.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for file in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+            match file.metadata() {
+                Ok(it) if it.is_dir() && folders.len() < MAX_FOLDERS => folders.push(file.path()),
+                Ok(it) => seen.push((file.path(), it.len(), it.modified().ok())),
+                Err(_) => seen.push((file.path(), 0, None)),
+            }
+        }
+    }
+    seen.sort();
+    seen
+}
+
+fn refused(was: &PolicySet, text: &str) -> Entry {
+    let mut body = Map::new();
+    let errors: String = text.chars().take(8_000).collect();
+    body.insert("errors".to_owned(), Value::String(errors));
+    entry(hash(was), PolicyLoaded { ok: false, tried: None, was: None }, body)
+}
+
+fn entry(pol: Digest, what: PolicyLoaded, body: Map<String, Value>) -> Entry {
+    Entry {
+        id: EntryId::from_bytes(random::bytes()).to_string(),
+        subj: None,
+        by: None,
+        behalf: None,
+        pol: Some(pol),
+        what: what.into(),
+        body: salted(body),
+    }
+}
+
+fn hash(set: &PolicySet) -> Digest {
+    Digest::from_bytes(*set.hash().as_bytes())
+}
+
+/// Folders that a glance goes into; a policy folder has one, `tests`.
+const MAX_FOLDERS: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use super::follows;
+
+    #[test]
+    fn a_serial_only_grows() {
+        for (was, now, may) in
+            [(0, 0, true), (0, 1, true), (3, 4, true), (3, 3, false), (3, 2, false), (3, 0, false)]
+        {
+            assert_eq!(follows(was, now).is_ok(), may, "{was} then {now}");
+        }
+    }
+}

@@ -1,0 +1,325 @@
+//! From a [`Config`] to a broker that is ready to serve: keys, store, ledger, policies, issuers, CA.
+//!
+//! Whatever does not hold stops the start and names what an operator can do. Nothing listens yet.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Map, json};
+use stint_audit::canonical::canonical;
+use stint_audit::kind::{self, KeyUse};
+use stint_audit::note::KeyError as LogKeyError;
+use stint_audit::{Digest, Entry, LogKey, What};
+use stint_ca::signer::Algorithm;
+use stint_ca::{Authority, AuthorityParts, Profile, ProfileError, SetupError};
+use stint_policy::{LoadError, PolicySet};
+use thiserror::Error;
+
+use crate::authenticate::crypto::{self, CryptoError};
+use crate::authenticate::entry::{Context, IssuerEntry, Transport};
+use crate::authenticate::{Roster, entry::fault::Fault};
+use crate::clock::Clock;
+use crate::config::{self, Config, JwtAlg, Reveal, SecretError};
+use crate::ids::EntryId;
+use crate::issue::{Broker, Terms, salted};
+use crate::keyring::{self, Folder, Keyring, KeyringError};
+use crate::ledger::{self, Committer, Ledger, OpenError, Pin, Site};
+use crate::policies::{self, Policies, Refused};
+use crate::random;
+use crate::serve::App;
+use crate::store::{self, Store};
+use crate::task::Tasks;
+
+/// A broker that was built, and the two loops that its ledger needs.
+#[derive(Debug)]
+pub struct Built {
+    /// The broker.
+    pub app: App,
+    /// Its ledger's writer. It must run before anything is announced.
+    pub committer: Committer,
+    /// Its ledger's memory outside the store.
+    pub pin: Option<Pin>,
+    /// What the ledger is to hear before anything is served.
+    pub announcement: Announcement,
+}
+
+/// What the ledger is to hear of a start.
+#[derive(Debug)]
+pub struct Announcement {
+    is_new: bool,
+    was: Option<Digest>,
+    set_is_new: bool,
+    config: serde_json::Value,
+}
+
+/// Why the broker does not start.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// The CA's parts do not fit.
+    #[error(transparent)]
+    Authority(#[from] SetupError),
+    /// The crypto does not compute what it should.
+    #[error(transparent)]
+    Crypto(#[from] CryptoError),
+    /// An issuer's key is the published one of `stintd dev`.
+    #[error("[issuer.{0}] trusts the key of `stintd dev`'s fake issuers, which anybody has")]
+    DevIssuer(String),
+    /// Issuers contradict each other or cannot be used.
+    #[error("{}", faults(.0))]
+    Issuers(Vec<(String, Fault)>),
+    /// The keys cannot be used.
+    #[error(transparent)]
+    Keys(#[from] KeyringError),
+    /// The ledger is not served.
+    #[error(transparent)]
+    Ledger(#[from] OpenError),
+    /// The ledger's key does not fit its name.
+    #[error(transparent)]
+    LogKey(#[from] LogKeyError),
+    /// The policies do not load.
+    #[error("{0}")]
+    Policy(#[from] LoadError),
+    /// The policies may not follow those in force.
+    #[error(transparent)]
+    Refused(#[from] Refused),
+    /// A profile contradicts itself.
+    #[error(transparent)]
+    Profile(#[from] ProfileError),
+    /// The start could not be recorded.
+    #[error("the start could not be recorded")]
+    Record(#[from] ledger::Error),
+    /// A secret cannot be read.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+    /// The store does not open.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+}
+
+/// What a start does with a store that holds no ledger.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Absent {
+    /// Begins it: `stintd init` and `stintd dev`.
+    Begin,
+    /// Stops: a store that vanished is not begun anew.
+    Refuse,
+}
+
+/// Builds everything `config` describes.
+///
+/// # Errors
+/// [`StartError`].
+pub async fn build(
+    config: Config,
+    clock: Arc<dyn Clock>,
+    absent: Absent,
+) -> Result<Built, StartError> {
+    crypto::install()?;
+    let now = clock.now();
+    let settings = config.settings();
+    let roster = roster(&config)?;
+    let set = load_policies(config.policy.dir.clone()).await?;
+    let origin = config.ledger.origin.clone();
+    let passphrase = config.keys.passphrase.as_ref().map(config::SecretRef::read).transpose()?;
+    let folder = Folder { dir: &config.keys.dir, passphrase: passphrase.as_ref() };
+    let keys = folder.open(authority_of(&config), now)?;
+    let tasks = Tasks::new(&keys.tasks, &origin);
+    let (site, minting) = site(&config, keys)?;
+    let ca = authority(&config, minting)?;
+
+    let (store, writer) = Store::open(config.store.url.path(), &origin).await?;
+    let opened = match absent {
+        Absent::Begin => Ledger::open_or_begin(store.clone(), writer, site, Arc::clone(&clock)).await,
+        Absent::Refuse => Ledger::open(store.clone(), writer, site, Arc::clone(&clock)).await,
+    }?;
+    let (was, serial) = opened.policy.map_or((None, 0), |(pol, serial)| (Some(pol), serial));
+    let set_is_new = was != Some(Digest::from_bytes(*set.hash().as_bytes()));
+    if set_is_new && was.is_some() {
+        policies::follows(serial, set.serial().unwrap_or(0))?;
+    }
+    let broker = Broker {
+        clock,
+        roster,
+        policies: Policies::new(set),
+        tasks,
+        store,
+        ledger: opened.ledger,
+        ca,
+        terms: terms(&config),
+    };
+    let app = App {
+        broker: Arc::new(broker),
+        policy_dir: config.policy.dir.clone(),
+        request_timeout: duration(config.server.request_timeout),
+    };
+    let announcement = Announcement { is_new: opened.is_new, was, set_is_new, config: settings };
+    Ok(Built { app, committer: opened.committer, pin: opened.pin, announcement })
+}
+
+impl Announcement {
+    /// Records the start: which config, which keys if they are new, which policies if they changed.
+    /// The committer must be running.
+    ///
+    /// # Errors
+    /// The ledger's: then nothing may be served.
+    pub async fn record(self, app: &App) -> Result<(), ledger::Error> {
+        let ledger = &app.broker.ledger;
+        if self.is_new {
+            let ca = app.broker.ca.issuing_key();
+            let jwt = app.broker.ca.jwt_key();
+            for (usage, key) in [(KeyUse::Ca, ca), (KeyUse::Jwt, jwt)] {
+                let added = kind::KeyAdded { key, not_after: None, usage, vkey: None };
+                ledger.record(note(added.into(), Map::new()), None, Vec::new()).await?;
+            }
+        }
+        let loaded = kind::ConfigLoaded {
+            cause: "start".to_owned(),
+            config: Digest::of(&canonical(&self.config).unwrap_or_default()),
+            software: env!("CARGO_PKG_VERSION").to_owned(),
+            was: None,
+        };
+        let mut body = Map::new();
+        body.insert("settings".to_owned(), self.config);
+        body.insert("storage".to_owned(), json!({ "engine": "sqlite", "synchronous": "full" }));
+        ledger.record(note(loaded.into(), body), None, Vec::new()).await?;
+        if self.set_is_new {
+            policies::take(&app.broker.policies.in_force(), self.was, ledger).await?;
+        }
+        Ok(())
+    }
+}
+
+/// The key folder's purpose, as the config says it.
+#[must_use]
+pub fn authority_of(config: &Config) -> keyring::Authority<'_> {
+    keyring::Authority {
+        trust_domain: config.ca.trust_domain.as_str(),
+        issuing_ttl: config.ca.issuing_ttl,
+        jwt: match config.jwt.alg {
+            JwtAlg::EdDsa => Algorithm::Ed25519,
+            JwtAlg::Es256 => Algorithm::Es256,
+        },
+    }
+}
+
+async fn load_policies(dir: PathBuf) -> Result<PolicySet, StartError> {
+    let loaded = tokio::task::spawn_blocking(move || PolicySet::load(&dir)).await;
+    Ok(loaded.map_err(Refused::Thread)??)
+}
+
+/// The issuers of `config`; also what `stintd check` runs.
+///
+/// # Errors
+/// [`StartError::Issuers`] with every fault.
+pub fn roster(config: &Config) -> Result<Roster, StartError> {
+    let url = &config.server.url;
+    let transport = if url.is_loopback() { Transport::LoopbackHttp } else { Transport::Https };
+    let context = Context {
+        trust_domain: config.ca.trust_domain.as_str(),
+        server_url: url.as_str(),
+        transport,
+    };
+    let mut entries = Vec::new();
+    let mut faults = Vec::new();
+    for (name, issuer) in &config.issuers {
+        match IssuerEntry::build(name, &issuer.config, &context) {
+            Ok(entry) => entries.push(entry),
+            Err(found) => faults.extend(found.into_iter().map(|fault| (name.clone(), fault))),
+        }
+    }
+    if !faults.is_empty() {
+        return Err(StartError::Issuers(faults));
+    }
+    Roster::new(entries).map_err(StartError::Issuers)
+}
+
+fn faults(faults: &[(String, Fault)]) -> String {
+    let line = |(name, fault): &(String, Fault)| {
+        format!("[issuer.{name}] {} {}", fault.key, fault.text)
+    };
+    faults.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+fn site(config: &Config, keys: Keyring) -> Result<(Site, Minting), StartError> {
+    let log_key = LogKey::from_seed(&keys.log, &config.ledger.origin)?;
+    let site = Site {
+        log_key,
+        mac: keys.mac,
+        pseudonyms: keys.pseudonyms,
+        node: config.ledger.node.clone(),
+        pin: (!config.ledger.pin.as_os_str().is_empty()).then(|| config.ledger.pin.clone()),
+        queue: usize::try_from(config.limits.queue).unwrap_or(usize::MAX),
+    };
+    Ok((site, Minting { issuing: keys.issuing, jwt: keys.jwt }))
+}
+
+/// The keys that mint.
+struct Minting {
+    issuing: stint_ca::issuer::Issuing,
+    jwt: Arc<dyn stint_ca::signer::Signer>,
+}
+
+fn authority(config: &Config, keys: Minting) -> Result<Authority, StartError> {
+    let profiles = config.ca.profiles.iter().map(|(name, it)| profile(name, it));
+    let parts = AuthorityParts {
+        trust_domain: config.ca.trust_domain.as_str().to_owned(),
+        url: config.server.url.as_str().to_owned(),
+        log: config.ledger.origin.clone(),
+        issuing: keys.issuing,
+        jwt: keys.jwt,
+        jwt_max_ttl: config.jwt.max_ttl,
+        profiles: profiles.collect::<Result<_, _>>()?,
+        backdate: config.ca.backdate,
+        pki_url: config.server.pki_url.as_ref().map(|url| url.as_str().to_owned()),
+        arc: None,
+        own_keys: Vec::new(),
+    };
+    Ok(Authority::new(parts)?)
+}
+
+fn profile(name: &str, it: &config::Profile) -> Result<Profile, ProfileError> {
+    let eku: Vec<_> = it.eku.iter().map(|usage| usage.as_str().to_owned()).collect();
+    let common_name = it.cn_from.map_or("", |source| source.as_str());
+    Profile::new(name, &eku, &it.dns_from, common_name, it.max_ttl)
+}
+
+fn terms(config: &Config) -> Terms {
+    Terms {
+        url: config.server.url.as_str().to_owned(),
+        default_ttl: config.policy.default_ttl,
+        max_ttl: config.policy.max_ttl,
+        jwt_max_ttl: config.jwt.max_ttl,
+        request_ttl: config.approval.request_ttl,
+        reveal: config.policy.reveal == Reveal::Full,
+    }
+}
+
+/// Seconds as the runtime counts them.
+#[must_use]
+pub fn duration(seconds: stint_policy::Seconds) -> Duration {
+    Duration::from_secs(seconds.as_u32().into())
+}
+
+/// An entry about the broker itself, about nobody.
+fn note(what: What, body: Map<String, serde_json::Value>) -> Entry {
+    let id = EntryId::from_bytes(random::bytes()).to_string();
+    Entry { id, subj: None, by: None, behalf: None, pol: None, what, body: salted(body) }
+}
+
+/// Refuses a config that trusts the published key of the dev issuers.
+///
+/// # Errors
+/// [`StartError::DevIssuer`] names the entry.
+pub fn refuse_dev_issuers(config: &Config) -> Result<(), StartError> {
+    let trusts = |keys: &serde_json::Value| {
+        let keys = keys.get("keys").and_then(serde_json::Value::as_array);
+        keys.into_iter().flatten().any(|key| {
+            key.get("n").and_then(serde_json::Value::as_str).is_some_and(crate::dev::is_dev_key)
+        })
+    };
+    match config.issuers.iter().find(|(_, issuer)| issuer.config.jwks.as_ref().is_some_and(trusts)) {
+        Some((name, _)) => Err(StartError::DevIssuer(name.clone())),
+        None => Ok(()),
+    }
+}

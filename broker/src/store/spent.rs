@@ -1,0 +1,126 @@
+//! Evidence that was used (IDENTITY.md §2.3).
+
+use std::collections::{HashMap, HashSet};
+
+use sqlx::{Row, SqliteConnection};
+
+use super::{Error, Store};
+
+/// One use of one token.
+#[derive(Debug, Clone)]
+pub struct SpentRow {
+    /// SHA-256 over entry name and token id, in base64url.
+    pub key: String,
+    /// Thumbprint of the key this use proved, where the platform lets a token be used again by it.
+    pub proof: Option<String>,
+    /// The task it spoke for.
+    pub task: String,
+    /// Until when the row is kept: `exp` + leeway + 60 s, in milliseconds.
+    pub until: i64,
+}
+
+/// Who used a token first.
+#[derive(Debug, Clone)]
+pub struct FirstUse {
+    /// The proof the first use brought, if uses may repeat.
+    pub proof: Option<String>,
+    /// Its task.
+    pub task: String,
+}
+
+impl FirstUse {
+    /// Whether `row` is the first user again: same key proved, same task named.
+    #[must_use]
+    pub fn is_again(&self, row: &SpentRow) -> bool {
+        self.proof.is_some() && self.proof == row.proof && self.task == row.task
+    }
+}
+
+impl Store {
+    /// Who used this token before, if anybody: for dry runs, which spend nothing.
+    ///
+    /// # Errors
+    /// [`Error::Database`].
+    pub async fn first_use(&self, key: &str) -> Result<Option<FirstUse>, Error> {
+        let row = sqlx::query("SELECT proof, task FROM spent WHERE log = $1 AND key = $2")
+            .bind(self.log())
+            .bind(key)
+            .fetch_optional(self.readers())
+            .await
+            .map_err(|source| self.failed(source))?;
+        row.map(|row| Ok(FirstUse { proof: row.try_get(0)?, task: row.try_get(1)? }))
+            .transpose()
+            .map_err(|source| self.failed(source))
+    }
+}
+
+/// Spends `rows` (distinct keys); gives the keys that were new.
+pub(crate) async fn spend(
+    db: &mut SqliteConnection,
+    log: &str,
+    rows: &[&SpentRow],
+) -> Result<HashSet<String>, sqlx::Error> {
+    let values: Vec<_> =
+        rows.iter().map(|row| (&row.key, &row.proof, &row.task, row.until)).collect();
+    let new = sqlx::query(
+        "INSERT INTO spent (log, key, proof, task, until)
+         SELECT $1, value->>0, value->>1, value->>2, value->>3 FROM json_each($2) WHERE true
+         ON CONFLICT DO NOTHING RETURNING key",
+    )
+    .bind(log)
+    .bind(super::json(&values)?)
+    .fetch_all(db)
+    .await?;
+    new.iter().map(|row| row.try_get(0)).collect()
+}
+
+/// The first uses of `keys`.
+pub(crate) async fn first_uses(
+    db: &mut SqliteConnection,
+    log: &str,
+    keys: &[&str],
+) -> Result<HashMap<String, FirstUse>, sqlx::Error> {
+    let rows = sqlx::query(
+        "SELECT key, proof, task FROM spent
+         WHERE log = $1 AND key IN (SELECT value FROM json_each($2))",
+    )
+    .bind(log)
+    .bind(super::json(&keys)?)
+    .fetch_all(db)
+    .await?;
+    rows.iter()
+        .map(|row| Ok((row.try_get(0)?, FirstUse { proof: row.try_get(1)?, task: row.try_get(2)? })))
+        .collect()
+}
+
+/// Marks `keys` as replayed; gives those for which this was the first time.
+pub(crate) async fn replayed(
+    db: &mut SqliteConnection,
+    log: &str,
+    keys: &[&str],
+) -> Result<HashSet<String>, sqlx::Error> {
+    let rows = sqlx::query(
+        "UPDATE spent SET replayed = 1
+         WHERE log = $1 AND key IN (SELECT value FROM json_each($2)) AND replayed = 0
+         RETURNING key",
+    )
+    .bind(log)
+    .bind(super::json(&keys)?)
+    .fetch_all(db)
+    .await?;
+    rows.iter().map(|row| row.try_get(0)).collect()
+}
+
+/// Forgets what could not pass for fresh any more.
+pub(crate) async fn forget(
+    db: &mut SqliteConnection,
+    log: &str,
+    now: i64,
+) -> Result<(), sqlx::Error> {
+    sqlx::query("DELETE FROM spent WHERE log = $1 AND until < $2")
+        .bind(log)
+        .bind(now)
+        .execute(db)
+        .await
+        .map(drop)
+}

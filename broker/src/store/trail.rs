@@ -1,0 +1,260 @@
+//! The chain's own tables: head, batches, bodies. Written by the ledger alone.
+
+use sqlx::sqlite::SqliteRow;
+use sqlx::{Row, SqliteConnection};
+use stint_audit::{Batch, Digest, Head};
+
+use super::{Error, Store};
+
+/// The head row as it lies there: untrusted until `Head::restore` and the mac agree.
+#[derive(Debug, Clone)]
+pub struct HeadRow {
+    /// 0, 1, 2 …
+    pub epoch: i64,
+    /// Entries so far.
+    pub size: i64,
+    /// Hash of the last leaf, 32 bytes.
+    pub last_leaf: Vec<u8>,
+    /// Root, 32 bytes.
+    pub root: Vec<u8>,
+    /// Roots of the perfect subtrees, largest first, 32 bytes each.
+    pub frontier: Vec<u8>,
+    /// Time of the last entry, in milliseconds.
+    pub last_ts: i64,
+    /// Whether an `epoch` entry closed the log.
+    pub closed: bool,
+    /// HMAC over the head (LEDGER.md §7).
+    pub mac: Vec<u8>,
+}
+
+/// One stored batch: the bytes that were hashed.
+#[derive(Debug, Clone)]
+pub struct BatchRow {
+    /// Seq of its first entry.
+    pub first_seq: i64,
+    /// Leaf hashes, 32 bytes each.
+    pub hashes: Vec<u8>,
+    /// Headers, u16be length and bytes each.
+    pub headers: Vec<u8>,
+    /// Root after it.
+    pub root: Vec<u8>,
+}
+
+impl BatchRow {
+    /// Its leaf hashes, in order.
+    pub fn leaves(&self) -> impl Iterator<Item = Digest> {
+        self.hashes.as_chunks::<32>().0.iter().map(|hash| Digest::from_bytes(*hash))
+    }
+
+    /// Its entries: seq and header bytes.
+    pub fn entries(&self) -> impl Iterator<Item = (u64, &[u8])> {
+        let mut rest = self.headers.as_slice();
+        let headers = std::iter::from_fn(move || {
+            let (length, after) = rest.split_at_checked(2)?;
+            let length = usize::from(u16::from_be_bytes(length.try_into().ok()?));
+            let (header, after) = after.split_at_checked(length)?;
+            rest = after;
+            Some(header)
+        });
+        (self.first_seq.unsigned_abs()..).zip(headers)
+    }
+}
+
+impl Store {
+    /// Batches that hold entries of `[from, to)`, in order, at most `limit`.
+    ///
+    /// # Errors
+    /// [`Error::Database`].
+    pub async fn batches(&self, from: i64, to: i64, limit: i64) -> Result<Vec<BatchRow>, Error> {
+        sqlx::query(
+            "SELECT first_seq, hashes, headers, root FROM ledger_batch
+             WHERE log = $1 AND first_seq >= (SELECT coalesce(max(first_seq), 0) FROM ledger_batch
+                                              WHERE log = $1 AND first_seq <= $2)
+               AND first_seq < $3
+             ORDER BY first_seq LIMIT $4",
+        )
+        .bind(self.log())
+        .bind(from)
+        .bind(to)
+        .bind(limit)
+        .fetch_all(self.readers())
+        .await
+        .and_then(|rows| rows.iter().map(batch).collect())
+        .map_err(|source| self.failed(source))
+    }
+
+    /// Bodies of `[from, to)` in order.
+    ///
+    /// # Errors
+    /// [`Error::Database`].
+    pub async fn bodies(&self, from: i64, to: i64) -> Result<Vec<(i64, Vec<u8>)>, Error> {
+        sqlx::query(
+            "SELECT seq, body FROM ledger_body
+             WHERE log = $1 AND seq >= $2 AND seq < $3 ORDER BY seq",
+        )
+        .bind(self.log())
+        .bind(from)
+        .bind(to)
+        .fetch_all(self.readers())
+        .await
+        .and_then(|rows| rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect())
+        .map_err(|source| self.failed(source))
+    }
+}
+
+fn batch(row: &SqliteRow) -> Result<BatchRow, sqlx::Error> {
+    Ok(BatchRow {
+        first_seq: row.try_get(0)?,
+        hashes: row.try_get(1)?,
+        headers: row.try_get(2)?,
+        root: row.try_get(3)?,
+    })
+}
+
+/// The head row, if the log has begun.
+pub(crate) async fn head(
+    db: &mut SqliteConnection,
+    log: &str,
+) -> Result<Option<HeadRow>, sqlx::Error> {
+    let row = sqlx::query(
+        "SELECT epoch, size, last_leaf, root, frontier, last_ts, closed, mac
+         FROM ledger_head WHERE log = $1",
+    )
+    .bind(log)
+    .fetch_optional(db)
+    .await?;
+    row.map(|row| {
+        Ok(HeadRow {
+            epoch: row.try_get(0)?,
+            size: row.try_get(1)?,
+            last_leaf: row.try_get(2)?,
+            root: row.try_get(3)?,
+            frontier: row.try_get(4)?,
+            last_ts: row.try_get(5)?,
+            closed: row.try_get(6)?,
+            mac: row.try_get(7)?,
+        })
+    })
+    .transpose()
+}
+
+/// The root stored with the batch that begins at `first_seq`, if it is there.
+pub(crate) async fn root_of_batch(
+    db: &mut SqliteConnection,
+    log: &str,
+    first_seq: i64,
+) -> Result<Option<Vec<u8>>, sqlx::Error> {
+    sqlx::query("SELECT root FROM ledger_batch WHERE log = $1 AND first_seq = $2")
+        .bind(log)
+        .bind(first_seq)
+        .fetch_optional(db)
+        .await?
+        .map(|row| row.try_get(0))
+        .transpose()
+}
+
+/// Moves the head from `before` to the batch's own, if it still is `before`, and stores headers
+/// and bodies. `false`: the head is another one; nothing was written.
+pub(crate) async fn extend(
+    db: &mut SqliteConnection,
+    before: &Head,
+    batch: &Batch,
+    node: &str,
+    mac: &[u8],
+) -> Result<bool, sqlx::Error> {
+    let after = batch.head();
+    let frontier: Vec<u8> =
+        after.frontier().nodes().iter().flat_map(|node| *node.as_bytes()).collect();
+    let moved = if before.size() == 0 {
+        sqlx::query(
+            "INSERT INTO ledger_head
+               (log, epoch, size, last_leaf, root, frontier, last_ts, closed, mac)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, 0, $8) ON CONFLICT DO NOTHING",
+        )
+    } else {
+        sqlx::query(
+            "UPDATE ledger_head SET epoch = $2, size = $3, last_leaf = $4, root = $5, frontier = $6,
+               last_ts = $7, mac = $8
+             WHERE log = $1 AND size = $9 AND root = $10 AND NOT closed",
+        )
+    };
+    let moved = moved
+        .bind(after.log())
+        .bind(signed(after.epoch()))
+        .bind(signed(after.size()))
+        .bind(after.last_leaf().as_bytes().as_slice())
+        .bind(after.root().as_bytes().as_slice())
+        .bind(frontier)
+        .bind(signed(after.last_ts()))
+        .bind(mac);
+    let moved = if before.size() == 0 {
+        moved
+    } else {
+        moved.bind(signed(before.size())).bind(before.root().as_bytes().as_slice())
+    };
+    if moved.execute(&mut *db).await?.rows_affected() != 1 {
+        return Ok(false);
+    }
+    insert_batch(db, before, batch, node).await?;
+    insert_bodies(db, batch).await?;
+    Ok(true)
+}
+
+async fn insert_batch(
+    db: &mut SqliteConnection,
+    before: &Head,
+    batch: &Batch,
+    node: &str,
+) -> Result<(), sqlx::Error> {
+    let mut hashes = Vec::with_capacity(batch.len() * 32);
+    for hash in batch.hashes() {
+        hashes.extend_from_slice(hash.as_bytes());
+    }
+    let mut headers = Vec::new();
+    for header in batch.headers() {
+        // INVARIANT: a header is at most 4,096 bytes (LEDGER.md §2), so its length fits.
+        headers.extend_from_slice(&u16::try_from(header.len()).unwrap_or(u16::MAX).to_be_bytes());
+        headers.extend_from_slice(header);
+    }
+    sqlx::query(
+        "INSERT INTO ledger_batch (log, first_seq, n, ts, node, prev, root, hashes, headers)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+    )
+    .bind(before.log())
+    .bind(signed(batch.first_seq()))
+    .bind(signed(u64::try_from(batch.len()).unwrap_or(u64::MAX)))
+    .bind(signed(batch.head().last_ts()))
+    .bind(node)
+    .bind(before.last_leaf().as_bytes().as_slice())
+    .bind(batch.head().root().as_bytes().as_slice())
+    .bind(hashes)
+    .bind(headers)
+    .execute(db)
+    .await
+    .map(drop)
+}
+
+/// All bodies go over as one blob, cut in the database: no escaping, one statement.
+async fn insert_bodies(db: &mut SqliteConnection, batch: &Batch) -> Result<(), sqlx::Error> {
+    let mut blob = Vec::new();
+    let mut cuts = Vec::with_capacity(batch.len());
+    for (seq, body) in (batch.first_seq()..).zip(batch.bodies()) {
+        cuts.push((seq, blob.len() + 1, body.len()));
+        blob.extend_from_slice(body);
+    }
+    sqlx::query(
+        "INSERT INTO ledger_body (log, seq, enc, body)
+         SELECT $1, value->>0, 0, substr($2, value->>1, value->>2) FROM json_each($3)",
+    )
+    .bind(batch.head().log())
+    .bind(blob)
+    .bind(super::json(&cuts)?)
+    .execute(db)
+    .await
+    .map(drop)
+}
+
+/// Sizes and times are far below 2⁵³ (LEDGER.md §2), the database's integers are signed.
+pub(crate) fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}

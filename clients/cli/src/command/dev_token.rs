@@ -1,0 +1,179 @@
+//! `stint dev-token`: a token of the dev broker's fake issuers, or a shell that looks like such a job.
+
+use std::fs;
+
+use reqwest::Url;
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use stint_wire::Token;
+
+use crate::args::{DevToken, Platform};
+use crate::exit::Exit;
+use crate::output::{Failure, Output};
+use crate::session;
+use crate::settings::{self, Settings};
+use crate::workspace::write_private;
+
+/// What the dev broker's runner takes for a request token: it guards nothing.
+const DEV_REQUEST_TOKEN: &str = "dev";
+
+#[derive(Deserialize)]
+struct Answer {
+    token: Token,
+}
+
+/// Prints the token, or exports for `eval`.
+///
+/// # Errors
+/// Exit 2 for a claim without `=` or a broker that is not on this machine, 7 if it does not answer.
+pub(crate) fn dev_token(
+    args: &DevToken,
+    settings: &Settings,
+    output: &Output,
+) -> Result<Exit, Failure> {
+    let url = settings.dev_url()?;
+    let claims = args
+        .claims
+        .iter()
+        .map(|claim| parse_claim(claim))
+        .collect::<Result<Map<_, _>, _>>()?;
+    if args.env && args.like == Platform::Github {
+        // The real source code runs: the job asks for its tokens by itself, one for each ask.
+        output.data(exports(&[
+            (
+                "ACTIONS_ID_TOKEN_REQUEST_URL",
+                Some(github_url(&url, args, &claims)?.to_string()),
+            ),
+            (
+                "ACTIONS_ID_TOKEN_REQUEST_TOKEN",
+                Some(DEV_REQUEST_TOKEN.to_owned()),
+            ),
+            ("STINT_ID_TOKEN", None),
+            ("STINT_ID_TOKEN_FILE", None),
+        ]))?;
+        return Ok(Exit::Ok);
+    }
+    let token = fetch(&url, args, &claims, settings)?;
+    match (args.env, args.like) {
+        (false, _) => output.data(format!("{}\n", token.expose()))?,
+        (true, Platform::Kubernetes) => {
+            let path = settings::base()?.path().join("dev-kubernetes.token");
+            drop(fs::remove_file(&path));
+            write_private(&path, token.expose().as_bytes())?;
+            let path = path.display().to_string();
+            output.data(exports(&[
+                ("STINT_ID_TOKEN_FILE", Some(path)),
+                ("STINT_ID_TOKEN", None),
+            ]))?;
+        }
+        (true, Platform::Github | Platform::Gitlab) => {
+            let token = token.into_inner();
+            output.data(exports(&[
+                ("STINT_ID_TOKEN", Some(token)),
+                ("STINT_ID_TOKEN_FILE", None),
+            ]))?;
+        }
+    }
+    Ok(Exit::Ok)
+}
+
+fn parse_claim(claim: &str) -> Result<(String, Value), Failure> {
+    let (name, value) = claim
+        .split_once('=')
+        .ok_or_else(|| Failure::new(Exit::Usage, format!("claim `{claim}` is not NAME=VALUE")))?;
+    // Claims are strings nearly everywhere, GitHub's numbers included; only what cannot be one is read as JSON.
+    let json = serde_json::from_str(value)
+        .ok()
+        .filter(|json: &Value| json.is_object() || json.is_array() || json.is_boolean());
+    Ok((name.to_owned(), json.unwrap_or_else(|| value.into())))
+}
+
+fn github_url(base: &str, args: &DevToken, claims: &Map<String, Value>) -> Result<Url, Failure> {
+    let mut url = Url::parse(&format!("{base}/dev/github/request-token"))
+        .map_err(|error| Failure::new(Exit::Usage, error))?;
+    {
+        let mut query = url.query_pairs_mut();
+        query.extend_pairs(args.repo.iter().map(|repo| ("repo", repo)));
+        query.extend_pairs(args.r#ref.iter().map(|name| ("ref", name)));
+        if !claims.is_empty() {
+            query.append_pair("claims", &Value::Object(claims.clone()).to_string());
+        }
+    }
+    Ok(url)
+}
+
+fn fetch(
+    base: &str,
+    args: &DevToken,
+    claims: &Map<String, Value>,
+    settings: &Settings,
+) -> Result<Token, Failure> {
+    let like = match args.like {
+        Platform::Github => "github",
+        Platform::Gitlab => "gitlab",
+        Platform::Kubernetes => "kubernetes",
+    };
+    let http = stint_client::local(settings.timeout())
+        .build()
+        .map_err(stint_client::Error::Unreachable)?;
+    let body = json!({"repo": args.repo, "ref": args.r#ref, "claims": claims, "audience": null});
+    session::block_on(async {
+        let sent = http
+            .post(format!("{base}/dev/{like}/token"))
+            .json(&body)
+            .send()
+            .await;
+        let answer = sent.map_err(stint_client::Error::Unreachable)?;
+        let status = answer.status();
+        if !status.is_success() {
+            let why = answer.text().await.unwrap_or_default();
+            return Err(Failure::new(
+                Exit::Usage,
+                format!(
+                    "the dev broker gave no token (HTTP {}): {why}",
+                    status.as_u16()
+                ),
+            )
+            .next("is `stintd dev` running here?"));
+        }
+        let answer: Answer = answer
+            .json()
+            .await
+            .map_err(stint_client::Error::Unreachable)?;
+        Ok(answer.token)
+    })
+}
+
+/// Lines a shell can eval: `export` what has a value, `unset` what would be found first.
+fn exports(variables: &[(&str, Option<String>)]) -> String {
+    let line = |(name, value): &(&str, Option<String>)| match value {
+        Some(value) => format!("export {name}='{}'\n", value.replace('\'', r"'\''")),
+        None => format!("unset {name}\n"),
+    };
+    variables.iter().map(line).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::{exports, parse_claim};
+
+    #[test]
+    fn a_shell_reads_back_what_was_meant() {
+        let text = exports(&[("A", Some("it's $HOME".into())), ("B", None)]);
+        assert_eq!(text, "export A='it'\\''s $HOME'\nunset B\n");
+    }
+
+    #[test]
+    fn claims_are_strings_unless_they_cannot_be() {
+        assert_eq!(
+            parse_claim("run_id=42").unwrap(),
+            ("run_id".into(), json!("42"))
+        );
+        assert_eq!(parse_claim("ok=true").unwrap().1, json!(true));
+        assert_eq!(parse_claim("a=[1]").unwrap().1, json!([1]));
+        assert_eq!(parse_claim("a=b=c").unwrap().1, json!("b=c"));
+        assert!(parse_claim("a").is_err());
+    }
+}

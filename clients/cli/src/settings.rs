@@ -1,0 +1,210 @@
+//! What was said, checked: flags over environment over defaults. The only file that reads the environment.
+
+use std::fs::{self, File};
+use std::io::{self, Read as _};
+use std::os::fd::AsFd as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use stint_client::{Anchor, Client, Endpoint, Fingerprint, Source, SourceError};
+
+use crate::args::{EvidenceArgs, Global};
+use crate::exit::Exit;
+use crate::output::Failure;
+use crate::workspace::Base;
+
+/// The dev broker, where nothing else is said.
+const DEV_URL: &str = "http://localhost:8640";
+/// The longest line of evidence taken from stdin, bytes: the longest token any issuer may be configured for.
+const MAX_LINE: usize = 16 * 1024;
+
+/// `stint help env`.
+pub(crate) const ENV_HELP: &str = "\
+STINT_URL\tthe broker
+STINT_FINGERPRINT\tSHA-256 of its trust domain's root; another root is refused
+STINT_CA_FILE\tCA certificates for its TLS, PEM
+STINT_ID_TOKEN_FILE\tevidence, read anew for each ask
+STINT_ID_TOKEN\tevidence
+STINT_TOKEN_SOURCE\tgithub-actions, gitlab-ci or kubernetes, where finding it by itself would choose another
+STINT_TASK\tthe task, as --task
+STINT_REASON\tthe reason, as --reason
+XDG_RUNTIME_DIR, RUNNER_TEMP\twhere the files of a run may live
+XDG_CONFIG_HOME, HOME\twhere stint/trust.toml is
+";
+
+/// `stint help sources`.
+pub(crate) const SOURCES_HELP: &str = "\
+--token-file F, -\ta file; the first line of stdin
+STINT_ID_TOKEN_FILE\ta file
+STINT_ID_TOKEN\tthe token itself; GitLab: id_tokens: { STINT_ID_TOKEN: { aud: URL } }
+GitHub Actions\tpermissions: { id-token: write }
+Kubernetes\ta projected token at /var/run/secrets/stint/token
+dev broker\teval \"$(stint dev-token --like github --repo acme/web --env)\"
+";
+
+/// Checked settings.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    url: Option<String>,
+    anchor: Anchor,
+    fingerprint: Option<Fingerprint>,
+    timeout: Duration,
+    /// `STINT_TASK`.
+    pub(crate) task: Option<String>,
+    /// `STINT_REASON`.
+    pub(crate) reason: Option<String>,
+}
+
+impl Settings {
+    /// Checks what every verb takes.
+    ///
+    /// # Errors
+    /// Exit 2 for a fingerprint or CA file that cannot be read.
+    pub(crate) fn new(global: &Global) -> Result<Self, Failure> {
+        let fingerprint = global
+            .fingerprint
+            .clone()
+            .or_else(|| env("STINT_FINGERPRINT"));
+        let fingerprint = fingerprint
+            .map(|text| {
+                text.parse().map_err(|why| {
+                    Failure::new(Exit::Usage, format!("fingerprint `{text}` is {why}"))
+                })
+            })
+            .transpose()?;
+        let anchor = match global
+            .ca_file
+            .clone()
+            .or_else(|| env("STINT_CA_FILE").map(PathBuf::from))
+        {
+            None => Anchor::System,
+            Some(path) => Anchor::Pem(fs::read(&path).map_err(|error| unreadable(&path, &error))?),
+        };
+        Ok(Self {
+            url: global.url.clone().or_else(|| env("STINT_URL")),
+            anchor,
+            fingerprint,
+            timeout: Duration::from_secs(global.timeout.as_u32().into()),
+            task: env("STINT_TASK"),
+            reason: env("STINT_REASON"),
+        })
+    }
+
+    /// A client for the broker.
+    ///
+    /// # Errors
+    /// Exit 2 where none is named or its URL is not to be used.
+    pub(crate) fn client(&self) -> Result<Client, Failure> {
+        let url = self.url.clone().ok_or_else(|| {
+            Failure::new(Exit::Usage, "no broker is named")
+                .next("export STINT_URL=https://…, or give --url")
+        })?;
+        let endpoint = Endpoint {
+            url,
+            anchor: self.anchor.clone(),
+            fingerprint: self.fingerprint,
+            timeout: self.timeout,
+        };
+        Ok(Client::new(endpoint)?)
+    }
+
+    /// The dev broker's URL: plain HTTP on this machine, nothing else.
+    ///
+    /// # Errors
+    /// Exit 2 for any other URL.
+    pub(crate) fn dev_url(&self) -> Result<String, Failure> {
+        let url = self.url.clone().unwrap_or_else(|| DEV_URL.to_owned());
+        let client = Client::new(Endpoint::new(url, Anchor::System))?;
+        if client.url().starts_with("http://") {
+            return Ok(client.url().to_owned());
+        }
+        Err(Failure::new(
+            Exit::Usage,
+            format!(
+                "{} is no dev broker: that one is on this machine",
+                client.url()
+            ),
+        )
+        .next("stintd dev"))
+    }
+
+    /// How long one call may take.
+    pub(crate) const fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    /// Where evidence comes from: the flag, else what the environment offers. `-` takes one line of stdin, byte by
+    /// byte, and leaves the rest to the command.
+    ///
+    /// # Errors
+    /// Exit 4, with what is missing.
+    pub(crate) fn source(&self, args: &EvidenceArgs) -> Result<Source, Failure> {
+        let source = match &args.token_file {
+            Some(path) if path.as_os_str() == "-" => {
+                first_line().and_then(|line| Source::once(&line, "stdin"))
+            }
+            Some(path) => Ok(Source::File(path.clone())),
+            None => Source::detect(env),
+        };
+        source.map_err(|error| stint_client::Error::from(error).into())
+    }
+}
+
+/// Where this user's runs keep their files: UX.md §2 item 5, the system's temporary directory last.
+///
+/// # Errors
+/// Exit 125: no such place.
+pub(crate) fn base() -> Result<Base, Failure> {
+    let user = rustix::process::geteuid().as_raw();
+    let candidates = [
+        env("XDG_RUNTIME_DIR").map(|dir| Path::new(&dir).join("stint")),
+        env("RUNNER_TEMP").map(|dir| Path::new(&dir).join("stint")),
+        Some(PathBuf::from(format!("/dev/shm/stint-{user}"))),
+        Some(std::env::temp_dir().join(format!("stint-{user}"))),
+    ];
+    let candidates: Vec<PathBuf> = candidates.into_iter().flatten().collect();
+    Base::choose(&candidates).map_err(|error| Failure::new(Exit::RunFailed, error))
+}
+
+/// `trust.toml`: the logs this user trusts.
+///
+/// # Errors
+/// Exit 2 where neither `XDG_CONFIG_HOME` nor `HOME` is set.
+pub(crate) fn trust_file() -> Result<PathBuf, Failure> {
+    let config = env("XDG_CONFIG_HOME").map(PathBuf::from);
+    let config = config.or_else(|| env("HOME").map(|home| Path::new(&home).join(".config")));
+    config
+        .map(|dir| dir.join("stint/trust.toml"))
+        .ok_or_else(|| Failure::new(Exit::Usage, "neither XDG_CONFIG_HOME nor HOME is set"))
+}
+
+/// A file that was named and cannot be read.
+pub(crate) fn unreadable(path: &Path, error: &io::Error) -> Failure {
+    Failure::new(
+        Exit::Usage,
+        format!("cannot read {}: {error}", path.display()),
+    )
+}
+
+/// One variable; empty is unset.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one reader of the environment in this program"
+)]
+fn env(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// The first line of stdin, unbuffered.
+fn first_line() -> Result<String, SourceError> {
+    let failed = |source| SourceError::Read {
+        path: "stdin".into(),
+        source,
+    };
+    let mut stdin = File::from(io::stdin().as_fd().try_clone_to_owned().map_err(failed)?);
+    let (mut line, mut byte) = (Vec::new(), [0]);
+    while stdin.read(&mut byte).map_err(failed)? == 1 && byte != [b'\n'] && line.len() <= MAX_LINE {
+        line.extend_from_slice(&byte);
+    }
+    String::from_utf8(line).map_err(|_bytes| SourceError::NotAToken("stdin".to_owned()))
+}

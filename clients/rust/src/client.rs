@@ -1,0 +1,529 @@
+//! The client: one broker, its facts, and sessions that ask it for things.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use reqwest::{Certificate, Method, Response, Url};
+use ring::digest::{SHA256, digest};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use stint_wire::{Ask, Code, DryRun, Granted, Held, Problem, Token, Trust, WhoAmI};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc2822;
+use tokio::sync::OnceCell;
+
+use crate::{Error, Finding, Judgement, SessionKey, Source, clock, judge};
+
+/// The largest answer we read: a grant with 64 resources, its chain and its receipt stays far below.
+const MAX_ANSWER: usize = 1024 * 1024;
+/// A clock that is off by more than this makes proofs fail (SECURITY.md §4: `iat` ± 30 s), seconds.
+const CLOCK_TOLERANCE_S: i64 = 30;
+
+/// Where the broker is and how it is recognised.
+#[derive(Debug, Clone)]
+pub struct Endpoint {
+    /// Its URL as users know it; proofs are bound to it.
+    pub url: String,
+    /// Who vouches for its TLS certificate.
+    pub anchor: Anchor,
+    /// The root of its trust domain, if pinned.
+    pub fingerprint: Option<Fingerprint>,
+    /// How long one call may take.
+    pub timeout: Duration,
+}
+
+impl Endpoint {
+    /// A broker with no pinned root and 30 s a call.
+    #[must_use]
+    pub fn new(url: impl Into<String>, anchor: Anchor) -> Self {
+        Self {
+            url: url.into(),
+            anchor,
+            fingerprint: None,
+            timeout: Duration::from_secs(30),
+        }
+    }
+}
+
+/// Who vouches for the broker's TLS certificate.
+#[derive(Debug, Clone)]
+pub enum Anchor {
+    /// These CA certificates and no others, PEM.
+    Pem(Vec<u8>),
+    /// The machine's own.
+    System,
+}
+
+/// SHA-256 of a root certificate's DER, written `sha256:` and 64 hex digits.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Fingerprint([u8; 32]);
+
+impl Fingerprint {
+    /// Of the first certificate in a PEM text; `None` if there is none.
+    fn of_pem(pem: &str) -> Option<Self> {
+        let (_, rest) = pem.split_once("-----BEGIN CERTIFICATE-----")?;
+        let (body, _) = rest.split_once("-----END CERTIFICATE-----")?;
+        let der = BASE64
+            .decode(body.split_ascii_whitespace().collect::<String>())
+            .ok()?;
+        digest(&SHA256, &der).as_ref().try_into().ok().map(Self)
+    }
+}
+
+impl FromStr for Fingerprint {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let hex: Vec<u8> = text
+            .strip_prefix("sha256:")
+            .unwrap_or(text)
+            .bytes()
+            .filter(|byte| *byte != b':')
+            .collect();
+        let digit = |byte: u8| {
+            char::from(byte)
+                .to_digit(16)
+                .and_then(|digit| u8::try_from(digit).ok())
+        };
+        let bytes: Option<Vec<u8>> = hex
+            .chunks(2)
+            .map(|pair| {
+                pair.iter()
+                    .try_fold(0u8, |sum, byte| Some(sum << 4 | digit(*byte)?))
+            })
+            .collect();
+        bytes
+            .and_then(|bytes| bytes.try_into().ok())
+            .map(Self)
+            .ok_or("not `sha256:` and 64 hex digits")
+    }
+}
+
+impl fmt::Display for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("sha256:")?;
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// What an ask became. A denial is an [`Error::Denied`].
+#[derive(Debug)]
+pub enum Outcome {
+    /// A credential.
+    Granted(Box<Granted>),
+    /// A request that waits for people.
+    Held(Box<Held>),
+}
+
+/// One broker.
+#[derive(Debug)]
+pub struct Client {
+    http: reqwest::Client,
+    base: String,
+    pinned: Option<Fingerprint>,
+    trust: OnceCell<Trust>,
+    /// The broker's clock less ours, seconds, by its last `Date`.
+    skew: AtomicI64,
+}
+
+impl Client {
+    /// A client; nothing is sent yet.
+    ///
+    /// # Errors
+    /// [`Error::Endpoint`] if the URL is not https (or http to this machine), or the anchor cannot be read.
+    pub fn new(endpoint: Endpoint) -> Result<Self, Error> {
+        let failed = |why| Error::Endpoint {
+            url: endpoint.url.clone(),
+            why,
+        };
+        let url = Url::parse(&endpoint.url).map_err(|_parse| failed("it is no URL"))?;
+        if !is_secure(&url) {
+            return Err(failed("only https is spoken, or http to this machine"));
+        }
+        if url.query().is_some()
+            || url.fragment().is_some()
+            || !url.username().is_empty()
+            || url.password().is_some()
+        {
+            return Err(failed("it has a user, a query or a fragment"));
+        }
+        let mut builder = http(endpoint.timeout, &url);
+        if let Anchor::Pem(pem) = &endpoint.anchor {
+            let roots = Certificate::from_pem_bundle(pem)
+                .map_err(|_pem| failed("its CA file is no PEM"))?;
+            builder = builder.tls_certs_only(roots);
+        }
+        let http = builder
+            .build()
+            .map_err(|_tls| failed("no TLS roots can be loaded"))?;
+        let base = url.as_str().trim_end_matches('/').to_owned();
+        Ok(Self {
+            http,
+            base,
+            pinned: endpoint.fingerprint,
+            trust: OnceCell::new(),
+            skew: AtomicI64::new(0),
+        })
+    }
+
+    /// The broker's URL, without a slash at the end.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.base
+    }
+
+    /// The broker's facts, fetched once; its root is compared with the pin.
+    ///
+    /// # Errors
+    /// [`Error::Fingerprint`], or why no facts came.
+    pub async fn trust(&self) -> Result<&Trust, Error> {
+        self.trust.get_or_try_init(|| self.fetch_trust()).await
+    }
+
+    async fn fetch_trust(&self) -> Result<Trust, Error> {
+        let request = self.http.get(format!("{}/v1/trust", self.base));
+        let answer = self
+            .read(request.send().await.map_err(Error::Unreachable)?)
+            .await?;
+        let trust: Trust = answer.expect(200)?;
+        if let Some(pinned) = self.pinned {
+            let found =
+                Fingerprint::of_pem(&trust.root_pem).ok_or(Error::Unexpected { status: 200 })?;
+            if found != pinned {
+                return Err(Error::Fingerprint { pinned, found });
+            }
+        }
+        Ok(trust)
+    }
+
+    /// A session on this broker with evidence from `source`.
+    #[must_use]
+    pub const fn session(&self, source: Source) -> Session<'_> {
+        Session {
+            client: self,
+            source,
+            key: None,
+        }
+    }
+
+    /// How many seconds this machine's clock is ahead of the broker's, by the last answer.
+    #[must_use]
+    pub fn clock_ahead_s(&self) -> i64 {
+        self.skew.load(Ordering::Relaxed).saturating_neg()
+    }
+
+    /// The broker's time, seconds since 1970, by our clock and its last `Date`.
+    #[must_use]
+    pub fn broker_now(&self) -> i64 {
+        clock::now().saturating_add(self.skew.load(Ordering::Relaxed))
+    }
+
+    /// Judges a token as the broker's facts allow: audience and time, and this machine's clock.
+    ///
+    /// # Errors
+    /// Why the broker's facts could not be had.
+    pub async fn judge(&self, token: &Token) -> Result<Judgement, Error> {
+        let mut judgement = judge(token, &self.trust().await?.audience, self.broker_now());
+        let ahead = self.clock_ahead_s();
+        if ahead.abs() > CLOCK_TOLERANCE_S {
+            judgement.findings.push(Finding::Clock(ahead));
+        }
+        Ok(judgement)
+    }
+
+    /// Status and body of an answer, at most [`MAX_ANSWER`] of it; its `Date` sets our view of the broker's clock.
+    async fn read(&self, mut response: Response) -> Result<Answer, Error> {
+        let status = response.status().as_u16();
+        let date = response
+            .headers()
+            .get("date")
+            .and_then(|date| date.to_str().ok());
+        if let Some(date) = date.and_then(|date| OffsetDateTime::parse(date, &Rfc2822).ok()) {
+            self.skew.store(
+                date.unix_timestamp().saturating_sub(clock::now()),
+                Ordering::Relaxed,
+            );
+        }
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(Error::Unreachable)? {
+            if body.len() + chunk.len() > MAX_ANSWER {
+                return Err(Error::Unexpected { status });
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(Answer { status, body })
+    }
+}
+
+/// A caller at one broker: evidence is fetched anew for every call, and every call proves the session's key.
+#[derive(Debug)]
+pub struct Session<'a> {
+    client: &'a Client,
+    source: Source,
+    key: Option<SessionKey>,
+}
+
+impl Session<'_> {
+    /// Proves `key` on every call from now on (DPoP); access tokens are then bound to it.
+    #[must_use]
+    pub fn prove(self, key: SessionKey) -> Self {
+        Self {
+            key: Some(key),
+            ..self
+        }
+    }
+
+    /// Asks for a credential.
+    ///
+    /// # Errors
+    /// [`Error::Denied`] with the receipt, [`Error::Rejected`] with our own judgement of the token, or why no answer
+    /// came.
+    pub async fn grant(&self, ask: &Ask) -> Result<Outcome, Error> {
+        let answer = self.post("/v1/grants", ask).await?;
+        match answer.status {
+            202 => answer.expect(202).map(|held| Outcome::Held(Box::new(held))),
+            _ => answer
+                .expect(201)
+                .map(|granted| Outcome::Granted(Box::new(granted))),
+        }
+    }
+
+    /// What `ask` would become now. Nothing happens and nothing is recorded; a denial is an answer here.
+    ///
+    /// # Errors
+    /// As [`Session::grant`], without [`Error::Denied`].
+    pub async fn can(&self, ask: &Ask) -> Result<DryRun, Error> {
+        self.post("/v1/decisions", ask).await?.expect(200)
+    }
+
+    /// The caller as the broker sees it. Spends no evidence.
+    ///
+    /// # Errors
+    /// As [`Session::grant`], without [`Error::Denied`].
+    pub async fn whoami(&self) -> Result<WhoAmI, Error> {
+        self.post("/v1/whoami", &serde_json::Map::new())
+            .await?
+            .expect(200)
+    }
+
+    /// A token from the session's source, for the broker's audience.
+    ///
+    /// # Errors
+    /// [`Error::Source`], or why the broker did not name its audience.
+    pub async fn evidence(&self) -> Result<Token, Error> {
+        let audience = &self.client.trust().await?.audience;
+        Ok(self.source.token(audience).await?)
+    }
+
+    async fn post<B: Serialize + Sync>(&self, path: &str, body: &B) -> Result<Answer, Error> {
+        let token = self.evidence().await?;
+        let url = format!("{}{path}", self.client.base);
+        let mut request = self
+            .client
+            .http
+            .post(&url)
+            .bearer_auth(token.expose())
+            .json(body);
+        if let Some(key) = &self.key {
+            let proof = key.proof(
+                Method::POST.as_str(),
+                &url,
+                self.client.broker_now(),
+                token.expose(),
+            )?;
+            request = request.header("DPoP", proof);
+        }
+        let answer = self
+            .client
+            .read(request.send().await.map_err(Error::Unreachable)?)
+            .await?;
+        match answer.problem() {
+            Some(problem) if problem.code == Code::EvidenceRejected => {
+                let judgement = Box::new(self.client.judge(&token).await?);
+                Err(Error::Rejected { problem, judgement })
+            }
+            Some(problem) if problem.code == Code::Denied => Err(Error::Denied(problem)),
+            Some(problem) => Err(Error::Problem(problem)),
+            None => Ok(answer),
+        }
+    }
+}
+
+struct Answer {
+    status: u16,
+    body: Vec<u8>,
+}
+
+impl Answer {
+    fn problem(&self) -> Option<Box<Problem>> {
+        (self.status >= 400)
+            .then(|| serde_json::from_slice(&self.body).ok())
+            .flatten()
+    }
+
+    fn expect<T: DeserializeOwned>(&self, status: u16) -> Result<T, Error> {
+        let unexpected = Error::Unexpected {
+            status: self.status,
+        };
+        match self.problem() {
+            Some(problem) => Err(Error::Problem(problem)),
+            None if self.status != status => Err(unexpected),
+            None => serde_json::from_slice(&self.body).map_err(|_json| unexpected),
+        }
+    }
+}
+
+/// A builder for `url`. On loopback no TLS is spoken: loading the machine's roots would only cost its 10 ms.
+pub(crate) fn http(timeout: Duration, url: &Url) -> reqwest::ClientBuilder {
+    if url.scheme() == "http" {
+        local(timeout)
+    } else {
+        on_ring(timeout)
+    }
+}
+
+/// The one way an HTTP client is built here: ring under rustls, no redirects.
+fn on_ring(timeout: Duration) -> reqwest::ClientBuilder {
+    if let Err(_installed) = rustls::crypto::ring::default_provider().install_default() {
+        // Somebody chose the process's provider before us: theirs stands.
+    }
+    reqwest::Client::builder()
+        .timeout(timeout)
+        .redirect(reqwest::redirect::Policy::none())
+        .user_agent(concat!("stint/", env!("CARGO_PKG_VERSION")))
+}
+
+/// A builder for HTTP that stays on this machine: plain loopback and Unix sockets, same crypto provider.
+pub fn local(timeout: Duration) -> reqwest::ClientBuilder {
+    on_ring(timeout).no_proxy().tls_certs_only([])
+}
+
+/// https, or http to this very machine.
+pub(crate) fn is_secure(url: &Url) -> bool {
+    match (url.scheme(), url.host_str()) {
+        ("https", Some(_)) => true,
+        ("http", Some(host)) => {
+            let address = host.trim_start_matches('[').trim_end_matches(']');
+            host == "localhost"
+                || address
+                    .parse()
+                    .is_ok_and(|ip: std::net::IpAddr| ip.is_loopback())
+        }
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Anchor, Answer, Client, Endpoint, Error, Fingerprint};
+
+    fn refused(url: &str) -> bool {
+        matches!(
+            Client::new(Endpoint::new(url, Anchor::System)),
+            Err(Error::Endpoint { .. })
+        )
+    }
+
+    #[test]
+    fn speaks_plainly_to_this_machine_only() {
+        for url in [
+            "http://localhost:8640",
+            "http://127.0.0.1:1",
+            "http://[::1]:1/",
+        ] {
+            assert!(!refused(url), "{url}");
+        }
+        for url in [
+            "http://stint.acme.dev",
+            "http://localhost.evil.dev",
+            "ftp://localhost",
+            "stint.acme.dev",
+            "",
+        ] {
+            assert!(refused(url), "{url}");
+        }
+        for url in [
+            "http://u@localhost",
+            "http://u:p@localhost",
+            "http://localhost?q",
+            "http://localhost#f",
+        ] {
+            assert!(refused(url), "{url}");
+        }
+    }
+
+    #[test]
+    fn a_base_has_no_slash_at_its_end() {
+        let client = Client::new(Endpoint::new("http://localhost:8640/", Anchor::System)).unwrap();
+        assert_eq!(client.url(), "http://localhost:8640");
+    }
+
+    #[test]
+    fn a_fingerprint_is_read_as_people_write_it() {
+        let plain = "ab".repeat(32);
+        let expected = format!("sha256:{plain}");
+        for text in [
+            plain.clone(),
+            expected.clone(),
+            plain.to_uppercase(),
+            ["AB"; 32].join(":"),
+        ] {
+            assert_eq!(
+                text.parse::<Fingerprint>().unwrap().to_string(),
+                expected,
+                "{text}"
+            );
+        }
+        for bad in [
+            "",
+            "sha256:",
+            "sha1:00",
+            &"ab".repeat(31),
+            &format!("{plain}00"),
+            &plain.replace('a', "g"),
+        ] {
+            assert!(bad.parse::<Fingerprint>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_fingerprint_is_of_the_der() {
+        let pem = "-----BEGIN CERTIFICATE-----\nYWJj\n-----END CERTIFICATE-----\n";
+        // SHA-256 of `abc`, FIPS 180-2 appendix B.1.
+        let abc = "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        assert_eq!(Fingerprint::of_pem(pem).unwrap().to_string(), abc);
+        assert!(Fingerprint::of_pem("no pem").is_none());
+    }
+
+    #[test]
+    fn an_answer_is_what_it_should_be_or_an_error() {
+        let answer = |status, body: &str| Answer {
+            status,
+            body: body.into(),
+        };
+        let problem = r#"{"type":"/problems/frozen","status":403,"code":"frozen","title":"t","detail":"d","retryable":false}"#;
+        assert_eq!(answer(200, "1").expect::<u8>(200).unwrap(), 1);
+        assert!(matches!(
+            answer(403, problem).expect::<u8>(200),
+            Err(Error::Problem(_))
+        ));
+        assert!(matches!(
+            answer(502, "<html>").expect::<u8>(200),
+            Err(Error::Unexpected { status: 502 })
+        ));
+        assert!(matches!(
+            answer(204, "").expect::<u8>(200),
+            Err(Error::Unexpected { status: 204 })
+        ));
+    }
+}

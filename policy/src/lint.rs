@@ -1,0 +1,737 @@
+//! What Stint finds in a policy set beyond Cedar's own checks (POLICY.md §6): errors stop the load, warnings are said.
+//! Findings are about what is written; none of them decides.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use crate::annotation::{group, nearest};
+use crate::check::TestReport;
+use crate::engine::condition::PLATFORMS;
+use crate::engine::schema::Declared;
+use crate::engine::{Engine, Store};
+use crate::load::Text;
+use crate::rule::{APPROVALS, Approvers, Call, Effect, Expr, GROUP, Gate, Place, Rule, Scope};
+use crate::uid::Uid;
+
+/// One thing that is wrong, or could be better, with its place.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Finding {
+    place: Place,
+    rule: &'static str,
+    text: String,
+}
+
+impl Finding {
+    pub(crate) fn error(rule: &'static str, place: Place, text: impl Into<String>) -> Finding {
+        Finding {
+            place,
+            rule,
+            text: text.into(),
+        }
+    }
+
+    pub(crate) fn place(&self) -> &Place {
+        &self.place
+    }
+
+    pub(crate) fn moved(self, place: Option<Place>) -> Finding {
+        Finding {
+            place: place.unwrap_or(self.place),
+            ..self
+        }
+    }
+
+    /// Its rule: `P08`.
+    #[must_use]
+    pub fn rule(&self) -> &'static str {
+        self.rule
+    }
+
+    /// Whether it stops the load: P01 to P49 do, P50 and up are warnings.
+    #[must_use]
+    pub fn is_error(&self) -> bool {
+        self.rule < "P50"
+    }
+
+    /// The file, from the set's directory; empty if it is about all of them.
+    #[must_use]
+    pub fn file(&self) -> &str {
+        &self.place.file
+    }
+
+    /// The line, from 1.
+    #[must_use]
+    pub fn line(&self) -> usize {
+        self.place.line
+    }
+
+    /// The column in characters, from 1.
+    #[must_use]
+    pub fn column(&self) -> usize {
+        self.place.column
+    }
+
+    /// What is wrong.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+}
+
+/// `error     P08 web.cedar:4:1 …`
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let severity = if self.is_error() { "error" } else { "warning" };
+        let Place { file, line, column } = &self.place;
+        write!(
+            f,
+            "{severity:<9} {} {file}:{line}:{column} {}",
+            self.rule, self.text
+        )
+    }
+}
+
+/// P02, P14, P55: the operator's types and actions.
+pub(crate) fn schema(
+    declared: &Declared,
+    Text { path, text }: Text<'_>,
+    findings: &mut Vec<Finding>,
+) {
+    let at = |word: &str| Place::at(path, text, text.find(word).unwrap_or_default());
+    let theirs = declared.types.iter().filter(|(_, declared)| !declared.ours);
+    for (name, declared) in theirs {
+        let place = at(&format!(
+            "entity {}",
+            name.rsplit("::").next().unwrap_or(name)
+        ));
+        annotations(&declared.annotations, &place, findings);
+        if declared.open && declared.attributes > 0 {
+            let said = format!("`{name}` is @open, so any id will do; then it has no attributes");
+            findings.push(Finding::error("P02", place, said));
+        }
+    }
+    for (name, action) in declared.actions.iter().filter(|(_, action)| !action.ours) {
+        let place = at(&format!("action {}", name.id()));
+        let mut say = |rule, said: String| findings.push(Finding::error(rule, place.clone(), said));
+        for wanted in ["label", "doc"] {
+            if action.annotations.get(wanted).is_none_or(String::is_empty) {
+                say("P14", format!("action `{}` has no `@{wanted}`", name.id()));
+            }
+        }
+        for principal in &action.principals {
+            if !CALLERS.contains(&principal.as_str()) {
+                say(
+                    "P14",
+                    format!(
+                        "action `{}` is for `{principal}`, which is no caller",
+                        name.id()
+                    ),
+                );
+            }
+        }
+        match &action.context {
+            None => say(
+                "P14",
+                format!(
+                    "the context of action `{}` is `Stint::Ask`, or its members and `input`",
+                    name.id()
+                ),
+            ),
+            Some(members) => {
+                let missing = declared.ask.difference(members).next();
+                let strange = members
+                    .difference(&declared.ask)
+                    .find(|member| *member != "input");
+                missing.into_iter().for_each(|member| {
+                    say(
+                        "P14",
+                        format!(
+                            "the context of action `{}` lacks `{member}` of `Stint::Ask`",
+                            name.id()
+                        ),
+                    );
+                });
+                strange.into_iter().for_each(|member| {
+                    say(
+                        "P14",
+                        format!(
+                            "the context of action `{}` has `{member}`, which nobody fills",
+                            name.id()
+                        ),
+                    );
+                });
+            }
+        }
+        let is_for = |kind: &str| action.principals.iter().any(|principal| principal == kind);
+        if is_for("Stint::Agent") && !is_for("Stint::User") {
+            say(
+                "P55",
+                format!(
+                    "action `{}` is for agents, but no person could do it",
+                    name.id()
+                ),
+            );
+        }
+        annotations(&action.annotations, &place, findings);
+    }
+}
+
+fn annotations(written: &BTreeMap<String, String>, place: &Place, findings: &mut Vec<Finding>) {
+    for key in written
+        .keys()
+        .filter(|key| !SCHEMA_ANNOTATIONS.contains(&key.as_str()))
+    {
+        let near = nearest(key, SCHEMA_ANNOTATIONS.into_iter())
+            .map(|near| format!("; did you mean `@{near}`?"));
+        let said = format!(
+            "there is no annotation `@{key}` in a schema{}",
+            near.unwrap_or_default()
+        );
+        findings.push(Finding::error("P02", place.clone(), said));
+    }
+}
+
+/// P03: parents of the operator's types that nobody lists.
+pub(crate) fn entities(
+    store: &Store,
+    declared: &Declared,
+    path: &str,
+    findings: &mut Vec<Finding>,
+) {
+    let theirs = |uid: &Uid| {
+        declared
+            .types
+            .get(uid.type_name())
+            .is_some_and(|declared| !declared.ours && !declared.open)
+    };
+    for (uid, listed) in store.iter() {
+        for parent in listed
+            .ancestors
+            .iter()
+            .filter(|parent| theirs(parent) && store.get(parent).is_none())
+        {
+            let said = format!("{uid} lies in {parent}, which is not listed");
+            findings.push(Finding::error("P03", Place::start(path), said));
+        }
+    }
+}
+
+/// P01, P04 to P08, P10 to P12, P16, P50, P51, P53, P54: the policies, each by itself and side by side.
+pub(crate) fn rules(
+    rules: &[&Rule],
+    declared: &Declared,
+    store: &Store,
+    findings: &mut Vec<Finding>,
+) {
+    let mut ids: BTreeSet<&str> = BTreeSet::new();
+    let labels: BTreeSet<&str> = store
+        .iter()
+        .flat_map(|(_, listed)| listed.labels.iter().map(String::as_str))
+        .collect();
+    for rule in rules {
+        let mut say =
+            |name, said: String| findings.push(Finding::error(name, rule.place.clone(), said));
+        if !rule.id.is_empty() && !ids.insert(&rule.id) {
+            say("P01", format!("another policy is `{}` too", rule.id));
+        }
+        gate(rule, store, &mut say);
+        size(rule, &mut say);
+        words(rule, declared, &labels, &mut say);
+        names(rule, &mut say);
+        if !rule
+            .clauses
+            .iter()
+            .all(|clause| monotone(&clause.body, bound_of(rule.effect, clause.when)))
+        {
+            say(
+                "P11",
+                format!(
+                    "`{}`: a shorter life must never be refused where a longer one is not",
+                    TTL.join(".")
+                ),
+            );
+        }
+        if rule.effect == Effect::Permit && !pins_somebody(rule) {
+            say("P07", "this permit pins nobody: name a principal, or compare an id of the caller with `==`".to_owned());
+        }
+        if rule.annotations.owner.is_none() {
+            say("P51", "no `@owner`: nobody is named to ask".to_owned());
+        }
+        if rule.effect == Effect::Permit && rule.annotations.max_ttl.is_none() {
+            say(
+                "P53",
+                "no `@max_ttl`: only the profile bounds the life".to_owned(),
+            );
+        }
+        if rule.effect == Effect::Forbid && behind_has(rule) {
+            say(
+                "P50",
+                "a forbid `when` behind `has` lets the unknown through: write `unless`".to_owned(),
+            );
+        }
+    }
+    if rules.len() > MOST_POLICIES {
+        findings.push(Finding::error(
+            "P16",
+            Place::start(""),
+            "more than 5000 policies",
+        ));
+    }
+    strangers(rules, findings);
+}
+
+/// P04, P05, P06.
+fn gate(rule: &Rule, store: &Store, say: &mut impl FnMut(&'static str, String)) {
+    let mut votes_read = rule
+        .reads()
+        .filter(|path| path.iter().zip(APPROVALS).all(|(a, b)| a == b))
+        .count();
+    let annotated = rule.annotations.approvers.is_some() || rule.annotations.quorum.is_some();
+    let Some(gate) = &rule.gate else {
+        if votes_read > 0 || annotated {
+            say(
+                "P04",
+                format!("votes are read in one place only, the last clause of a forbid: {GATE}"),
+            );
+        }
+        return;
+    };
+    votes_read -= 1;
+    if votes_read > 0 {
+        say(
+            "P04",
+            format!("`context.approvals` is read twice; once is enough: {GATE}"),
+        );
+    }
+    let by = match (&gate.by, rule.annotations.approvers.as_deref()) {
+        (Approvers::Group(name), Some(said)) => group(said) == Some(name),
+        (Approvers::Of(_), Some(said)) => gate.by.to_string() == said,
+        (_, None) => false,
+    };
+    if !by {
+        say(
+            "P05",
+            format!("`@approvers` says whom the clause asks: {}", gate.by),
+        );
+    }
+    if rule.annotations.quorum != Some(gate.votes) {
+        say(
+            "P05",
+            format!("`@quorum` says how many the clause asks: {}", gate.votes),
+        );
+    }
+    reach(gate, store, say);
+}
+
+fn reach(gate: &Gate, store: &Store, say: &mut impl FnMut(&'static str, String)) {
+    let Approvers::Group(name) = &gate.by else {
+        return;
+    };
+    let listed = Uid::new(GROUP, name).map_or(0, |group| store.members(&group));
+    if listed > 0 && listed < usize::from(gate.votes) {
+        say(
+            "P06",
+            format!(
+                "{} has {listed} listed people, of whom {} are asked",
+                gate.by, gate.votes
+            ),
+        );
+    }
+}
+
+/// P16: depth and long literals.
+fn size(rule: &Rule, say: &mut impl FnMut(&'static str, String)) {
+    if rule
+        .clauses
+        .iter()
+        .any(|clause| depth(&clause.body) > DEEPEST)
+    {
+        say("P16", "nested deeper than 32".to_owned());
+    }
+    let mut longest = 0;
+    each(rule, &mut |part| {
+        longest = longest.max(match part {
+            Expr::Set(members) => members.len(),
+            Expr::Record(members) => members.len(),
+            _ => 0,
+        });
+    });
+    if longest > LONGEST_LITERAL {
+        say("P16", "a literal with more than 256 elements".to_owned());
+    }
+}
+
+fn depth(expr: &Expr) -> usize {
+    let deepest =
+        |parts: &mut dyn Iterator<Item = &Expr>| parts.map(depth).max().unwrap_or_default();
+    match expr {
+        // A chain of `&&` or `||` is long, not deep.
+        Expr::And(left, right) | Expr::Or(left, right) => depth(left).max(depth(right) + 1),
+        Expr::Call(_, left, right) => 1 + depth(left).max(depth(right)),
+        Expr::Get(inner, _) | Expr::Has(inner, _) | Expr::Like(inner) | Expr::Not(inner) => {
+            1 + depth(inner)
+        }
+        Expr::Other(parts) | Expr::Set(parts) => 1 + deepest(&mut parts.iter()),
+        Expr::Record(members) => 1 + deepest(&mut members.values()),
+        Expr::Bool(_) | Expr::Entity(_) | Expr::Long(_) | Expr::String(_) | Expr::Var(_) => 1,
+    }
+}
+
+/// P12: words that no value can be.
+fn words(
+    rule: &Rule,
+    declared: &Declared,
+    labels: &BTreeSet<&str>,
+    say: &mut impl FnMut(&'static str, String),
+) {
+    each(rule, &mut |part| {
+        let Some((path, word)) = part.equals_string().or_else(|| contains_string(part)) else {
+            return;
+        };
+        let possible = match path.as_slice() {
+            ["context", "origin", "trigger"] => TRIGGERS.contains(&word),
+            ["context", "origin", "runner"] => RUNNERS.contains(&word),
+            ["context", "history", "actions" | "live"] => {
+                declared.actions.keys().any(|action| action.id() == word)
+            }
+            ["context", "history", "labels"] => labels.contains(word),
+            _ => true,
+        };
+        if !possible {
+            say("P12", format!("`{}` is never `{word}`", path.join(".")));
+        }
+    });
+}
+
+fn contains_string(expr: &Expr) -> Option<(Vec<&str>, &str)> {
+    match expr {
+        Expr::Call(Call::Contains, set, element) => match &**element {
+            Expr::String(word) => Some((set.path()?, word)),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// P08 and P10: names for people, and patterns on ids.
+fn names(rule: &Rule, say: &mut impl FnMut(&'static str, String)) {
+    let reads: BTreeSet<Vec<String>> = rule.reads().collect();
+    let reads = |record: &str, member: &str| {
+        reads.contains(&["context", record, member].map(str::to_owned)[..])
+    };
+    for (record, name, id) in NAMES {
+        if rule.effect == Effect::Permit && reads(record, name) && !reads(record, id) {
+            say(
+                "P08",
+                format!(
+                    "`context.{record}.{name}` is a name, for people; decide by `context.{record}.{id}`"
+                ),
+            );
+        }
+    }
+    each(rule, &mut |part| {
+        if let Expr::Like(inner) = part
+            && let Some(path) = inner.path()
+            && (is_caller_id(&path) || path == ["context", "caller", "issuer"])
+        {
+            say(
+                "P10",
+                format!("`{}` is an id: compare it whole, with `==`", path.join(".")),
+            );
+        }
+    });
+}
+
+/// P07: whether somebody in particular is meant.
+fn pins_somebody(rule: &Rule) -> bool {
+    if rule.principal.pin().is_some() {
+        return true;
+    }
+    let about_principal = |expr: &Expr| {
+        expr.path()
+            .is_some_and(|path| path.first() == Some(&"principal"))
+    };
+    let is_id = |expr: &Expr| expr.path().is_some_and(|path| is_caller_id(&path));
+    let entity = |expr: &Expr| matches!(expr, Expr::Entity(_) | Expr::Set(_));
+    let pins = |expr: &&Expr| match expr {
+        Expr::Call(Call::Eq, left, right) => {
+            let literal = |expr: &Expr| matches!(expr, Expr::String(_));
+            (is_id(left) && literal(right))
+                || (literal(left) && is_id(right))
+                || (about_principal(left) && entity(right))
+                || (entity(left) && about_principal(right))
+        }
+        Expr::Call(Call::In, left, right) => about_principal(left) && entity(right),
+        Expr::Call(Call::Contains, set, element) => matches!(**set, Expr::Set(_)) && is_id(element),
+        _ => false,
+    };
+    // Each way to fulfil a clause must pin: all sides of an `||`, any of an `&&`.
+    fn everywhere(expr: &Expr, pins: &impl Fn(&&Expr) -> bool) -> bool {
+        match expr {
+            Expr::And(left, right) => everywhere(left, pins) || everywhere(right, pins),
+            Expr::Or(left, right) => everywhere(left, pins) && everywhere(right, pins),
+            other => pins(&other),
+        }
+    }
+    rule.clauses
+        .iter()
+        .any(|clause| clause.when && everywhere(&clause.body, &pins))
+}
+
+fn is_caller_id(path: &[&str]) -> bool {
+    match path {
+        ["context", "origin", member] => ["project", "tenant", "instance"].contains(member),
+        ["context", "extra", _] => true,
+        ["context", platform, member] if PLATFORMS.contains(platform) => {
+            member.ends_with("id")
+                || ["sub", "aws_account", "role_name", "namespace"].contains(member)
+        }
+        _ => false,
+    }
+}
+
+/// Which side `ttl_s` may be bounded from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Bound {
+    Above,
+    Below,
+}
+
+fn bound_of(effect: Effect, when: bool) -> Bound {
+    match (effect, when) {
+        (Effect::Permit, true) | (Effect::Forbid, false) => Bound::Above,
+        (Effect::Permit, false) | (Effect::Forbid, true) => Bound::Below,
+    }
+}
+
+/// P11: whether `ttl_s` is bounded from this side only.
+fn monotone(expr: &Expr, bound: Bound) -> bool {
+    let is_ttl = |expr: &Expr| expr.path().is_some_and(|path| path == TTL);
+    match expr {
+        Expr::And(left, right) | Expr::Or(left, right) => {
+            monotone(left, bound) && monotone(right, bound)
+        }
+        Expr::Not(inner) => monotone(
+            inner,
+            if bound == Bound::Above {
+                Bound::Below
+            } else {
+                Bound::Above
+            },
+        ),
+        Expr::Call(call, left, right) if is_ttl(left) && matches!(**right, Expr::Long(_)) => {
+            match call {
+                Call::Less | Call::LessEq => bound == Bound::Above,
+                Call::Greater | Call::GreaterEq => bound == Bound::Below,
+                _ => false,
+            }
+        }
+        Expr::Call(call, left, right) if is_ttl(right) && matches!(**left, Expr::Long(_)) => {
+            match call {
+                Call::Greater | Call::GreaterEq => bound == Bound::Above,
+                Call::Less | Call::LessEq => bound == Bound::Below,
+                _ => false,
+            }
+        }
+        other => !other.reads().iter().any(|path| path == &TTL),
+    }
+}
+
+/// P50: a forbid that a missing claim switches off. (A delegation or a link that is absent is known to be absent.)
+fn behind_has(rule: &Rule) -> bool {
+    let claim = |path: &[String]| {
+        let member = path.get(1).map(String::as_str);
+        path.first().is_some_and(|var| var == "context")
+            && member.is_some_and(|member| {
+                PLATFORMS.contains(&member) || ["origin", "extra"].contains(&member)
+            })
+    };
+    let conjuncts = rule
+        .clauses
+        .iter()
+        .filter(|clause| clause.when)
+        .flat_map(|clause| clause.body.conjuncts());
+    conjuncts
+        .into_iter()
+        .any(|part| matches!(part, Expr::Has(..)) && part.reads().iter().any(|path| claim(path)))
+}
+
+/// P54: permits that can meet and leave nothing in common.
+fn strangers(rules: &[&Rule], findings: &mut Vec<Finding>) {
+    let limited = |rule: &&&Rule| {
+        rule.effect == Effect::Permit
+            && (rule.annotations.credential.is_some() || rule.annotations.bind.is_some())
+    };
+    let permits: Vec<&&Rule> = rules.iter().filter(limited).collect();
+    for (number, one) in permits.iter().enumerate() {
+        let other = permits
+            .iter()
+            .skip(number + 1)
+            .find(|other| nothing_common(one, other) && can_meet(one, other));
+        findings.extend(other.map(|other| {
+            let said = format!(
+                "where `{}` permits as well, no kind of credential or binding is left",
+                other.id
+            );
+            Finding::error("P54", one.place.clone(), said)
+        }));
+    }
+}
+
+fn nothing_common(one: &Rule, other: &Rule) -> bool {
+    let apart = |a: Option<bool>| a.unwrap_or_default();
+    let (a, b) = (&one.annotations, &other.annotations);
+    apart(
+        a.credential
+            .as_ref()
+            .zip(b.credential.as_ref())
+            .map(|(a, b)| a.is_disjoint(b)),
+    ) || apart(
+        a.bind
+            .as_ref()
+            .zip(b.bind.as_ref())
+            .map(|(a, b)| a.is_disjoint(b)),
+    )
+}
+
+fn can_meet(one: &Rule, other: &Rule) -> bool {
+    let actions = match (&one.actions, &other.actions) {
+        (Some(one), Some(other)) => one.iter().any(|action| other.contains(action)),
+        _ => true,
+    };
+    let scopes = |one: &Scope, other: &Scope| match (one, other) {
+        (Scope::Eq(one), Scope::Eq(other)) => one == other,
+        (Scope::Is(one) | Scope::IsIn(one, _), Scope::Is(other) | Scope::IsIn(other, _)) => {
+            one == other
+        }
+        (Scope::Eq(uid), Scope::Is(name)) | (Scope::Is(name), Scope::Eq(uid)) => {
+            uid.type_name() == name
+        }
+        _ => true,
+    };
+    let texts = |rule: &Rule| -> Vec<(Vec<String>, String)> {
+        let conjuncts = rule
+            .clauses
+            .iter()
+            .filter(|clause| clause.when)
+            .flat_map(|clause| clause.body.conjuncts());
+        let pair = |(path, text): (Vec<&str>, &str)| {
+            (
+                path.into_iter().map(str::to_owned).collect(),
+                text.to_owned(),
+            )
+        };
+        conjuncts
+            .into_iter()
+            .filter_map(Expr::equals_string)
+            .map(pair)
+            .collect()
+    };
+    let others = texts(other);
+    let contradict =
+        |(path, text): &(Vec<String>, String)| others.iter().any(|(p, t)| p == path && t != text);
+    actions
+        && scopes(&one.principal, &other.principal)
+        && scopes(&one.resource, &other.resource)
+        && !texts(one).iter().any(contradict)
+}
+
+/// P16: too many policies that one request must try.
+pub(crate) fn index(engine: &Engine, findings: &mut Vec<Finding>) {
+    let crowded = engine
+        .actions()
+        .flat_map(|action| action.cabinet.drawers())
+        .map(|drawer| drawer.fullest());
+    if let Some(places) = crowded
+        .into_iter()
+        .find(|places| places.len() > MOST_IN_A_BUCKET)
+        && let Some(rule) = places.first().and_then(|place| engine.rules.get(*place))
+    {
+        let said = format!(
+            "{} policies are tried for the same request: let them pin an id, a principal or a resource",
+            places.len()
+        );
+        findings.push(Finding::error("P16", rule.place.clone(), said));
+    }
+}
+
+/// P52: policies that no case shows at work.
+pub(crate) fn untested(engine: &Engine, report: &TestReport) -> Vec<Finding> {
+    let untested = engine.rules.iter().filter(|rule| !report.covers(&rule.id));
+    untested
+        .map(|rule| {
+            Finding::error(
+                "P52",
+                rule.place.clone(),
+                "no test in which this policy decides",
+            )
+        })
+        .collect()
+}
+
+fn each<'a>(rule: &'a Rule, visit: &mut impl FnMut(&'a Expr)) {
+    for clause in &rule.clauses {
+        clause.body.walk(&mut |part| {
+            visit(part);
+            true
+        });
+    }
+}
+
+const GATE: &str = "`unless { context.approvals.contains({ by: Stint::Group::\"…\", votes: 1 }) }`, 1 to 16 votes, with `@approvers` and `@quorum`";
+const TTL: [&str; 3] = ["context", "credential", "ttl_s"];
+const CALLERS: [&str; 3] = ["Stint::Agent", "Stint::User", "Stint::Workload"];
+const SCHEMA_ANNOTATIONS: [&str; 3] = ["doc", "label", "open"];
+
+/// IDENTITY.md §1.1.
+const TRIGGERS: [&str; 11] = [
+    "push",
+    "tag",
+    "pull_request",
+    "pull_request_fork",
+    "merge_queue",
+    "schedule",
+    "manual",
+    "api",
+    "release",
+    "deployment",
+    "other",
+];
+const RUNNERS: [&str; 3] = ["hosted", "self", "other"];
+
+/// Record, name for people, and the id that decides (IDENTITY.md §1.1, §3).
+const NAMES: [(&str, &str, &str); 14] = [
+    ("origin", "project_name", "project"),
+    ("origin", "actor_name", "actor"),
+    ("github", "repository", "repository_id"),
+    ("gitlab", "project_path", "project_id"),
+    ("kubernetes", "serviceaccount", "serviceaccount_uid"),
+    ("kubernetes", "pod", "pod_uid"),
+    ("kubernetes", "node", "node_uid"),
+    ("google", "project_id", "sub"),
+    ("google", "instance_name", "instance_id"),
+    ("buildkite", "organization_slug", "organization_id"),
+    ("buildkite", "pipeline_slug", "pipeline_id"),
+    (
+        "terraform_cloud",
+        "terraform_organization_name",
+        "terraform_organization_id",
+    ),
+    (
+        "terraform_cloud",
+        "terraform_project_name",
+        "terraform_project_id",
+    ),
+    (
+        "terraform_cloud",
+        "terraform_workspace_name",
+        "terraform_workspace_id",
+    ),
+];
+
+/// P16's sizes: what keeps a decision's time theoretical.
+pub(crate) const MOST_BYTES: u64 = 4 * 1024 * 1024;
+const MOST_POLICIES: usize = 5_000;
+const MOST_IN_A_BUCKET: usize = 64;
+const DEEPEST: usize = 32;
+const LONGEST_LITERAL: usize = 256;

@@ -1,0 +1,410 @@
+//! A directory, or its bytes, to a policy set: whole or not at all, with everything that is wrong said at once. The one
+//! file here that opens files; it follows no links and reads nothing it does not know.
+
+use std::fmt;
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use serde_json::Value as Json;
+use thiserror::Error;
+use unicode_normalization::is_nfc;
+
+use crate::annotation::{Annotations, Kind, is_invisible};
+use crate::engine::schema::Refused;
+use crate::engine::{Ground, Parsed, Source, Store};
+use crate::lint::{self, Finding};
+use crate::rule::{Clause, Gate, Place, Rule};
+use crate::set::{Files, PolicySet};
+
+/// A set that cannot take force.
+#[derive(Debug, Error)]
+pub enum LoadError {
+    /// A file or the directory cannot be read.
+    #[error("cannot read `{path}`")]
+    Io {
+        /// Which.
+        path: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// The set is wrong; all findings, errors and warnings, by file and line.
+    #[error("{}", Findings(.0))]
+    Refused(Vec<Finding>),
+}
+
+impl LoadError {
+    /// What is wrong with the set; empty if it could not be read at all.
+    #[must_use]
+    pub fn findings(&self) -> &[Finding] {
+        match self {
+            LoadError::Io { .. } => &[],
+            LoadError::Refused(findings) => findings,
+        }
+    }
+}
+
+struct Findings<'a>(&'a [Finding]);
+
+impl fmt::Display for Findings<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (number, finding) in self.0.iter().enumerate() {
+            let newline = if number == 0 { "" } else { "\n" };
+            write!(f, "{newline}{finding}")?;
+        }
+        Ok(())
+    }
+}
+
+impl PolicySet {
+    /// Reads a policy directory: `schema.cedarschema`, `*.cedar`, `entities.json`, `tests/*.toml`, `policy.toml`. Names
+    /// that begin with a dot are left alone.
+    ///
+    /// # Errors
+    /// [`LoadError::Io`] if something cannot be read, [`LoadError::Refused`] with all findings if the set is wrong.
+    pub fn load(dir: &Path) -> Result<PolicySet, LoadError> {
+        let mut reader = Reader::default();
+        reader.directory(dir, "")?;
+        match reader.findings.is_empty() {
+            true => PolicySet::from_files(reader.files),
+            false => Err(LoadError::Refused(reader.findings)),
+        }
+    }
+
+    /// The same from bytes: replicas, replays, bundles.
+    ///
+    /// # Errors
+    /// [`LoadError::Refused`] with all findings.
+    pub fn from_files(files: Files) -> Result<PolicySet, LoadError> {
+        let mut findings = Vec::new();
+        let texts = texts(&files, &mut findings);
+        let serial = serial(&texts, &mut findings);
+        let compiled = compile(&texts, &mut findings);
+        let errors = |findings: &[Finding]| findings.iter().any(Finding::is_error);
+        let (Some(engine), false) = (compiled, errors(&findings)) else {
+            findings.sort();
+            return Err(LoadError::Refused(findings));
+        };
+        let set = PolicySet::new(files, serial, engine);
+        let report = set.test();
+        findings.extend(report.findings());
+        findings.extend(lint::untested(set.engine(), &report));
+        findings.sort();
+        match errors(&findings) {
+            true => Err(LoadError::Refused(findings)),
+            false => Ok(set.with_warnings(findings)),
+        }
+    }
+
+    /// The set without files: valid, and it denies all.
+    ///
+    /// # Errors
+    /// [`LoadError::Refused`], if the schema that is compiled in were wrong.
+    pub fn empty() -> Result<PolicySet, LoadError> {
+        PolicySet::from_files(Files::new())
+    }
+}
+
+/// Files on their way in.
+#[derive(Debug, Default)]
+struct Reader {
+    files: Files,
+    findings: Vec<Finding>,
+    bytes: u64,
+}
+
+impl Reader {
+    fn directory(&mut self, dir: &Path, prefix: &str) -> Result<(), LoadError> {
+        let io = |source| LoadError::Io {
+            path: dir.display().to_string(),
+            source,
+        };
+        for entry in fs::read_dir(dir).map_err(io)? {
+            let path = entry.map_err(io)?.path();
+            let name = path
+                .file_name()
+                .map(|name| name.to_string_lossy().into_owned())
+                .unwrap_or_default();
+            if name.starts_with('.') {
+                continue;
+            }
+            let meta = fs::symlink_metadata(&path).map_err(io)?;
+            let place = format!("{prefix}{name}");
+            if meta.is_dir() && prefix.is_empty() && name == "tests" {
+                self.directory(&path, "tests/")?;
+            } else if !meta.is_file() {
+                self.refuse(
+                    &place,
+                    "P17",
+                    "neither a regular file nor `tests/`; links are not followed",
+                );
+            } else if others_write(&meta) {
+                self.refuse(&place, "P17", "everybody can write to it: chmod o-w");
+            } else if !is_ours(&place) {
+                self.refuse(&place, "P17", FOREIGN);
+            } else {
+                self.bytes = self.bytes.saturating_add(meta.len());
+                match self.bytes > lint::MOST_BYTES {
+                    true => self.refuse(&place, "P16", "the set is over 4 MiB"),
+                    false => self.files.insert(place, fs::read(&path).map_err(io)?),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn refuse(&mut self, path: &str, rule: &'static str, text: &str) {
+        self.findings
+            .push(Finding::error(rule, Place::start(path), text));
+    }
+}
+
+#[cfg(unix)]
+fn others_write(meta: &fs::Metadata) -> bool {
+    use std::os::unix::fs::PermissionsExt;
+    meta.permissions().mode() & 0o002 != 0
+}
+
+#[cfg(not(unix))]
+fn others_write(_: &fs::Metadata) -> bool {
+    false
+}
+
+fn is_ours(path: &str) -> bool {
+    let plain = |name: &str| {
+        !name.starts_with('.')
+            && name
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
+    };
+    match path.split_once('/') {
+        Some(("tests", name)) => plain(name) && name.ends_with(".toml"),
+        Some(_) => false,
+        None => matches!(path, SCHEMA | ENTITIES | SETTINGS) || (plain(path) && is_policy(path)),
+    }
+}
+
+fn is_policy(path: &str) -> bool {
+    path.ends_with(".cedar") && path != "prove.cedar"
+}
+
+/// One readable file.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Text<'a> {
+    pub(crate) path: &'a str,
+    pub(crate) text: &'a str,
+}
+
+fn texts<'a>(files: &'a Files, findings: &mut Vec<Finding>) -> Vec<Text<'a>> {
+    let mut texts = Vec::new();
+    let mut refuse = |rule, path: &str, text: &str| {
+        findings.push(Finding::error(rule, Place::start(path), text))
+    };
+    if files
+        .iter()
+        .map(|(_, bytes)| bytes.len() as u64)
+        .sum::<u64>()
+        > lint::MOST_BYTES
+    {
+        refuse("P16", "", "the set is over 4 MiB");
+        return texts;
+    }
+    for (path, bytes) in files.iter() {
+        match std::str::from_utf8(bytes) {
+            _ if !is_ours(path) => refuse("P17", path, FOREIGN),
+            Err(_) => refuse("P17", path, "not UTF-8"),
+            Ok(text) if !is_nfc(text) => refuse(
+                "P17",
+                path,
+                "not in normal form C: equal letters must be equal bytes",
+            ),
+            Ok(text) => texts.push(Text { path, text }),
+        }
+    }
+    for Text { path, text } in &texts {
+        let hidden = |c: &char| is_invisible(*c) && !matches!(c, '\n' | '\r' | '\t');
+        if let Some((offset, c)) = text.char_indices().find(|(_, c)| hidden(c)) {
+            let said = format!(
+                "{} is invisible or reorders what is read",
+                c.escape_unicode()
+            );
+            findings.push(Finding::error("P17", Place::at(path, text, offset), said));
+        }
+    }
+    texts
+}
+
+fn serial(texts: &[Text<'_>], findings: &mut Vec<Finding>) -> Option<u64> {
+    #[derive(serde::Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Settings {
+        serial: u64,
+    }
+    let Text { path, text } = texts.iter().find(|text| text.path == SETTINGS)?;
+    match toml::from_str::<Settings>(text) {
+        Ok(Settings { serial }) if serial >= 1 => Some(serial),
+        Ok(_) => {
+            findings.push(Finding::error(
+                "P19",
+                Place::start(path),
+                "a serial is at least 1",
+            ));
+            None
+        }
+        Err(error) => {
+            let place = Place::at(path, text, error.span().map_or(0, |span| span.start));
+            findings.push(Finding::error("P19", place, error.message()));
+            None
+        }
+    }
+}
+
+fn compile(texts: &[Text<'_>], findings: &mut Vec<Finding>) -> Option<crate::engine::Engine> {
+    let find = |path: &'static str, other| {
+        texts
+            .iter()
+            .find(|text| text.path == path)
+            .copied()
+            .unwrap_or(Text { path, text: other })
+    };
+    let schema = find(SCHEMA, "");
+    let ground = match Ground::read(schema.text) {
+        Ok(ground) => ground,
+        Err(refused) => {
+            findings.push(refused_at(refused, schema));
+            return None;
+        }
+    };
+    lint::schema(&ground.declared, schema, findings);
+    let store = entities(&ground, find(ENTITIES, "[]"), findings);
+    let (mut sources, mut files) = (Vec::new(), Vec::new());
+    for text in texts.iter().filter(|text| is_policy(text.path)) {
+        match Source::read(text.text) {
+            Err(refused) => findings.extend(
+                refused
+                    .into_iter()
+                    .map(|refused| refused_at(refused, *text)),
+            ),
+            Ok(source) => {
+                let rules = source
+                    .parsed()
+                    .map(|(parsed, offset)| rule(parsed, *text, offset, findings))
+                    .collect();
+                sources.push((source, rules));
+                files.push(*text);
+            }
+        }
+    }
+    for (file, number, refused) in ground.validate(&sources) {
+        let at = sources
+            .get(file)
+            .and_then(|(_, rules): &(_, Vec<Rule>)| rules.get(number))
+            .map(|rule| rule.place.clone());
+        let said = files.get(file).map(|text| refused_at(refused, *text));
+        findings.extend(said.map(|said| {
+            if said.place().line > 1 {
+                said
+            } else {
+                said.moved(at)
+            }
+        }));
+    }
+    let rules: Vec<&Rule> = sources.iter().flat_map(|(_, rules)| rules).collect();
+    let store = store?;
+    lint::rules(&rules, &ground.declared, &store, findings);
+    if findings.iter().any(Finding::is_error) {
+        return None;
+    }
+    let engine = ground.compile(store, sources);
+    lint::index(&engine, findings);
+    Some(engine)
+}
+
+fn entities(
+    ground: &Ground,
+    Text { path, text }: Text<'_>,
+    findings: &mut Vec<Finding>,
+) -> Option<Store> {
+    let refused = match serde_json::from_str::<Json>(text) {
+        Ok(json) => match ground.entities(&json) {
+            Ok(store) => {
+                lint::entities(&store, &ground.declared, path, findings);
+                return Some(store);
+            }
+            Err(refused) => Finding::error(refused.rule, Place::start(path), refused.text),
+        },
+        Err(error) => {
+            let place = Place {
+                file: path.to_owned(),
+                line: error.line(),
+                column: error.column(),
+            };
+            Finding::error("P03", place, error.to_string())
+        }
+    };
+    findings.push(refused);
+    None
+}
+
+/// A policy as Stint reads it, with what its id and annotations lack.
+pub(crate) fn rule(
+    parsed: &Parsed,
+    Text { path, text }: Text<'_>,
+    offset: usize,
+    findings: &mut Vec<Finding>,
+) -> Rule {
+    let place = Place::at(path, text, offset);
+    let asks_for_votes = parsed
+        .annotations
+        .keys()
+        .any(|key| key == "approvers" || key == "quorum");
+    let gate = parsed
+        .clauses
+        .last()
+        .and_then(Gate::read)
+        .filter(|_| parsed.effect == crate::rule::Effect::Forbid);
+    let kind = Kind::of(parsed.effect, gate.is_some() || asks_for_votes);
+    let (annotations, faults) = Annotations::read(&parsed.annotations, kind);
+    for fault in faults {
+        let rule = if fault.starts_with("`@expires` has no place") {
+            "P13"
+        } else {
+            "P02"
+        };
+        findings.push(Finding::error(rule, place.clone(), fault));
+    }
+    if !parsed.annotations.contains_key("id") {
+        findings.push(Finding::error(
+            "P01",
+            place.clone(),
+            "a policy has an `@id`",
+        ));
+    }
+    Rule {
+        id: parsed.annotations.get("id").cloned().unwrap_or_default(),
+        effect: parsed.effect,
+        principal: parsed.principal.clone(),
+        actions: parsed.actions.clone(),
+        resource: parsed.resource.clone(),
+        clauses: parsed.clauses.iter().map(Clause::clone).collect(),
+        annotations,
+        gate,
+        place,
+    }
+}
+
+fn refused_at(refused: Refused, Text { path, text }: Text<'_>) -> Finding {
+    Finding::error(
+        refused.rule,
+        Place::at(path, text, refused.offset.unwrap_or_default()),
+        refused.text,
+    )
+}
+
+const SCHEMA: &str = "schema.cedarschema";
+const ENTITIES: &str = "entities.json";
+const SETTINGS: &str = "policy.toml";
+const FOREIGN: &str = "not a file of a policy set: those are schema.cedarschema, *.cedar, entities.json, tests/*.toml and policy.toml";
+
+#[cfg(test)]
+mod tests;
