@@ -24,16 +24,15 @@ pub mod dpop;
 pub mod entry;
 pub mod source;
 
-pub mod discovery;
-pub mod keys;
-
 mod address;
 mod claims;
+mod discovery;
 mod generic;
 mod github;
 mod gitlab;
 mod judge;
 mod jws;
+mod keys;
 mod kubernetes;
 mod preset;
 mod template;

@@ -1,5 +1,6 @@
-//! JSON from strangers, read by one set of rules: UTF-8, no member twice at any depth, whole numbers within ±(2⁵³−1),
-//! bounded depth, members and strings, nothing after the value (PROTOCOLS.md §2, SECURITY.md §4).
+//! JSON from strangers, read by one set of rules: UTF-8, no member twice at any depth, whole numbers
+//! within ±(2⁵³−1), bounded depth, members and strings, nothing after the value (PROTOCOLS.md §2,
+//! SECURITY.md §4).
 //!
 //! What breaks a rule is refused, never cleaned. A plain `serde_json::Value` or map keeps the last of two twins, so no
 //! other file of the broker reads a stranger's JSON with them.
@@ -14,24 +15,24 @@ use serde_json::{Map, Number, Value};
 
 /// How much one document may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
+pub(crate) struct Limits {
     /// Objects and arrays inside each other, the outermost counted.
-    pub depth: u8,
+    pub(crate) depth: u8,
     /// Members of all objects together.
-    pub members: usize,
+    pub(crate) members: usize,
     /// Bytes of one string or member name, after unescaping.
-    pub string: usize,
+    pub(crate) string: usize,
 }
 
 impl Limits {
     /// Request bodies, JWS headers and JWT payloads (SECURITY.md §4, the table of limits).
-    pub const WIRE: Limits = Limits {
+    pub(crate) const WIRE: Limits = Limits {
         depth: 16,
         members: 512,
         string: 8 * 1024,
     };
     /// Metadata and key sets of issuers: 64 keys, some with certificate chains nobody reads.
-    pub const METADATA: Limits = Limits {
+    pub(crate) const METADATA: Limits = Limits {
         depth: 16,
         members: 4 * 1024,
         string: 64 * 1024,
@@ -41,13 +42,13 @@ impl Limits {
 /// Why a text is not acceptable JSON. Its words name members and positions of the sender's own text.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-pub struct Unreadable(serde_json::Error);
+pub(crate) struct Unreadable(serde_json::Error);
 
 /// Reads one object.
 ///
 /// # Errors
 /// [`Unreadable`], if the text is not JSON, breaks a rule of this file or is something else than an object.
-pub fn object(json: &[u8], limits: Limits) -> Result<Map<String, Value>, Unreadable> {
+pub(crate) fn object(json: &[u8], limits: Limits) -> Result<Map<String, Value>, Unreadable> {
     match value(json, limits)? {
         Value::Object(members) => Ok(members),
         _ => Err(Unreadable(Error::custom("expected an object"))),
@@ -58,7 +59,7 @@ pub fn object(json: &[u8], limits: Limits) -> Result<Map<String, Value>, Unreada
 ///
 /// # Errors
 /// [`Unreadable`], if the text is not JSON, breaks a rule of this file or is no `T`.
-pub fn read<T: DeserializeOwned>(json: &[u8], limits: Limits) -> Result<T, Unreadable> {
+pub(crate) fn read<T: DeserializeOwned>(json: &[u8], limits: Limits) -> Result<T, Unreadable> {
     serde_json::from_value(value(json, limits)?).map_err(Unreadable)
 }
 

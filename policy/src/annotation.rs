@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::decision::Detail;
 use crate::query::{Binding, CredentialKind, Want};
-use crate::rule::Effect;
 use crate::time::{Seconds, Timestamp};
 
 /// What the annotations of one policy say.
@@ -35,14 +34,6 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    pub(crate) fn of(effect: Effect, is_gate: bool) -> Kind {
-        match (effect, is_gate) {
-            (Effect::Permit, _) => Kind::Permit,
-            (Effect::Forbid, true) => Kind::Gate,
-            (Effect::Forbid, false) => Kind::Forbid,
-        }
-    }
-
     const fn as_str(self) -> &'static str {
         match self {
             Kind::Forbid => "a forbid that is no gate",

@@ -13,6 +13,10 @@ use crate::time::{Seconds, Timestamp};
 
 /// The answer to one ask.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one per ask, moved once or twice: cheaper than a box"
+)]
 pub enum Decision {
     /// No, and why.
     Deny(Reasons),

@@ -10,6 +10,7 @@ mod syntax;
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
 pub(crate) use cedar_policy::Request;
 use cedar_policy::{
@@ -239,17 +240,21 @@ impl Ground {
 pub(crate) struct Case<'e> {
     engine: &'e Engine,
     pub(crate) action: &'e Action,
-    principal: Subject,
-    resource: Subject,
+    principal: Arc<Subject>,
+    resource: Arc<Subject>,
     pair: (String, String),
+    /// Everybody whose attributes can be read.
+    roots: Vec<Arc<Subject>>,
     entities: Entities,
-    entities_json: Vec<Json>,
 }
 
 /// A context that Cedar has checked.
 #[derive(Debug)]
 pub(crate) struct Checked {
-    base: Context,
+    /// All members but the approvals: another pass is built from them, not from Cedar's record, which would be taken
+    /// apart and evaluated anew.
+    members: Vec<(String, RestrictedExpression)>,
+    nobody_voted: Context,
 }
 
 /// Something could not be evaluated.
@@ -309,11 +314,11 @@ impl Engine {
     }
 
     /// The entity of a caller or subject.
-    pub(crate) fn principal(&self, principal: &Principal) -> Option<Subject> {
+    pub(crate) fn principal(&self, principal: &Principal) -> Option<Arc<Subject>> {
         self.store.principal(principal, &self.types)
     }
 
-    pub(crate) fn entity(&self, uid: &Uid) -> Option<Subject> {
+    pub(crate) fn entity(&self, uid: &Uid) -> Option<Arc<Subject>> {
         self.store.plain(uid, &self.types)
     }
 
@@ -322,38 +327,30 @@ impl Engine {
     pub(crate) fn case<'e>(
         &'e self,
         action: &'e Action,
-        principal: (Kind, &Subject),
+        (kind, principal): (Kind, &Arc<Subject>),
         resource: &Uid,
-        others: &[Subject],
+        others: &[Arc<Subject>],
     ) -> Result<Option<Case<'e>>, Fault> {
-        let pair = (
-            principal.0.type_name().to_owned(),
-            resource.type_name().to_owned(),
-        );
+        let pair = (kind.type_name().to_owned(), resource.type_name().to_owned());
         if action.cabinet.drawer(Effect::Permit, &pair).is_none() {
             return Ok(None);
         }
-        let asked = self
-            .entity(resource)
-            .ok_or_else(|| fault("the resource's type is not declared"))?;
-        let mut roots = vec![principal.1, &asked];
-        roots.extend(others);
-        let (mut slice, mut entities_json) = (Vec::new(), Vec::new());
-        for (entity, json) in self.store.slice(&roots) {
-            slice.push(entity.clone());
-            entities_json.push(json.clone());
-        }
-        slice.extend(action.entity.clone());
-        let entities = Entities::from_entities(slice, None).map_err(|error| fault(error))?;
-        let principal = principal.1.clone();
+        let undeclared = || fault("the resource's type is not declared");
+        let resource = self.entity(resource).ok_or_else(undeclared)?;
+        let mut roots = vec![Arc::clone(principal), Arc::clone(&resource)];
+        roots.extend(others.iter().cloned());
+        let slice = self.store.slice(&roots).into_iter();
+        let slice = slice.map(|(entity, _)| entity.clone());
+        let slice = slice.chain(action.entity.clone());
+        let entities = Entities::from_entities(slice, None).map_err(fault)?;
         Ok(Some(Case {
             engine: self,
             action,
-            principal,
-            resource: asked,
+            principal: Arc::clone(principal),
+            resource,
             pair,
+            roots,
             entities,
-            entities_json,
         }))
     }
 
@@ -366,34 +363,35 @@ impl Engine {
         for (name, term) in members {
             pairs.push(((*name).to_owned(), self.restricted(term)?));
         }
-        let base = Context::from_pairs(pairs).map_err(fault)?;
-        let checked = Checked { base };
-        self.with_approvals(&checked, &[])?
+        let nobody_voted = self.with_approvals(&pairs, &[])?;
+        nobody_voted
             .validate(&self.schema, &action.uid)
             .map_err(fault)?;
-        Ok(checked)
+        Ok(Checked {
+            members: pairs,
+            nobody_voted,
+        })
     }
 
     fn with_approvals(
         &self,
-        context: &Checked,
+        members: &[(String, RestrictedExpression)],
         approvals: &[(String, u8)],
     ) -> Result<Context, Fault> {
         let mut set = Vec::with_capacity(approvals.len());
         for (group, votes) in approvals {
             let by = self.uid(GROUP, group)?;
-            let members = [
+            let seat = [
                 ("by".to_owned(), RestrictedExpression::new_entity_uid(by)),
                 (
                     "votes".to_owned(),
                     RestrictedExpression::new_long(i64::from(*votes)),
                 ),
             ];
-            set.push(RestrictedExpression::new_record(members).map_err(fault)?);
+            set.push(RestrictedExpression::new_record(seat).map_err(fault)?);
         }
-        let approvals = [("approvals".to_owned(), RestrictedExpression::new_set(set))];
-        let context = context.base.clone();
-        context.merge(approvals).map_err(fault)
+        let approvals = ("approvals".to_owned(), RestrictedExpression::new_set(set));
+        Context::from_pairs(members.iter().cloned().chain([approvals])).map_err(fault)
     }
 
     fn restricted(&self, term: &Term<'_>) -> Result<RestrictedExpression, Fault> {
@@ -438,7 +436,10 @@ impl Case<'_> {
         context: &Checked,
         approvals: &[(String, u8)],
     ) -> Result<Request, Fault> {
-        let context = self.engine.with_approvals(context, approvals)?;
+        let context = match approvals {
+            [] => context.nobody_voted.clone(),
+            some => self.engine.with_approvals(&context.members, some)?,
+        };
         let (principal, resource) = (self.principal.uid.clone(), self.resource.uid.clone());
         Request::new(principal, self.action.uid.clone(), resource, context, None).map_err(fault)
     }
@@ -514,8 +515,9 @@ impl Case<'_> {
     }
 
     /// The slice, in Cedar's JSON.
-    pub(crate) fn entities_json(&self) -> &[Json] {
-        &self.entities_json
+    pub(crate) fn entities_json(&self) -> impl Iterator<Item = &Json> {
+        let slice = self.engine.store.slice(&self.roots).into_iter();
+        slice.map(|(_, json)| json)
     }
 
     fn fault(&self, place: Place, error: &impl ToString) -> Fault {

@@ -251,23 +251,23 @@ impl PolicySet {
             decided_by: verdict.policies().to_vec(),
             reasons: decided.iter().filter_map(reason).collect(),
             closest: closest.map(|closest| closest.missed.clone()),
-            note: note(query, detail, closest.is_some()),
+            note: note(query, detail, closest),
             needs: needs(verdict),
             is_final: matches!(verdict, Verdict::Deny(_)),
             next_action: NextAction {
                 kind: self.next_action(verdict, &deciding, closest),
             },
             owner: asked
-                .filter(|_| !is_permit)
                 .and_then(owner)
-                .or_else(|| self.resource_owner(query, is_permit)),
+                .or_else(|| self.resource_owner(query))
+                .filter(|_| !is_permit),
             advice: asked
                 .filter(|_| !is_permit)
                 .and_then(|rule| rule.annotations.advice.clone()),
         }
     }
 
-    fn resource_owner(&self, query: &Query<'_>, is_permit: bool) -> Option<OwnerContact> {
+    fn resource_owner(&self, query: &Query<'_>) -> Option<OwnerContact> {
         let mut listed = query.resources.iter().filter_map(|resource| {
             let resource = self.resolve_resource(resource)?;
             Some(
@@ -280,13 +280,10 @@ impl PolicySet {
                     .to_owned(),
             )
         });
-        listed
-            .next()
-            .filter(|_| !is_permit)
-            .map(|group| OwnerContact {
-                group,
-                contact: None,
-            })
+        listed.next().map(|group| OwnerContact {
+            group,
+            contact: None,
+        })
     }
 
     /// What would have to differ, by what the failing conditions or the firing forbids read; the first that fits.
@@ -468,10 +465,14 @@ fn helps<'a>(conditions: impl Iterator<Item = &'a Condition>) -> &'static str {
     }
 }
 
-fn note(query: &Query<'_>, detail: Option<Detail>, has_closest: bool) -> Option<String> {
+fn note(
+    query: &Query<'_>,
+    detail: Option<Detail>,
+    closest: Option<&Closest<'_>>,
+) -> Option<String> {
     let action = query.action.name();
     match detail? {
-        Detail::NoPermit if !has_closest => Some(format!(
+        Detail::NoPermit if closest.is_none() => Some(format!(
             "no policy permits `{action}` on such a resource for such a caller"
         )),
         Detail::NotForYou => Some(format!(

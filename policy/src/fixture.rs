@@ -151,7 +151,7 @@ pub(crate) fn sample_set() -> PolicySet {
 pub(crate) fn sample_with(path: &str, text: &str) -> Files {
     let kept = sample();
     let kept = kept.iter().filter(|(path, _)| !path.starts_with("tests/"));
-    let mut files: Files = kept.map(|(path, bytes)| (path, bytes)).collect();
+    let mut files: Files = kept.collect();
     files.insert(path, text);
     files
 }

@@ -2,6 +2,7 @@
 //! explaining both begin here, so they speak of the same thing.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use crate::context::{self, Term};
 use crate::decision::{Detail, Reasons, Why};
@@ -114,9 +115,9 @@ impl<'e, 'q> Hearing<'e, 'q> {
         let principals = principals
             .collect::<Option<Vec<_>>>()
             .ok_or_else(unreadable)?;
-        let mut others: Vec<Subject> = principals
+        let mut others: Vec<Arc<Subject>> = principals
             .iter()
-            .map(|(_, subject)| subject.clone())
+            .map(|(_, subject)| Arc::clone(subject))
             .collect();
         for actor in query.actors {
             others.extend(engine.principal(actor));
@@ -222,7 +223,9 @@ fn resources(engine: &Engine, query: &Query<'_>) -> Result<Resources, Dismissed>
     if !resolved.iter().all(|resource| engine.is_known(resource)) {
         return Err(dismissed(Why::Policy, Detail::UnknownResource));
     }
-    Resources::new(resolved).map_err(|_| dismissed(Why::Policy, Detail::Undeclared))
+    Resources::new(resolved)
+        .ok()
+        .ok_or_else(|| dismissed(Why::Policy, Detail::Undeclared))
 }
 
 fn consent(engine: &Engine, context: &Term<'_>) -> Result<Checked, Dismissed> {

@@ -10,7 +10,9 @@ use crate::engine::condition::PLATFORMS;
 use crate::engine::schema::Declared;
 use crate::engine::{Engine, Store};
 use crate::load::Text;
-use crate::rule::{APPROVALS, Approvers, Call, Effect, Expr, GROUP, Gate, Place, Rule, Scope};
+use crate::rule::{
+    APPROVALS, Approvers, Call, Clause, Effect, Expr, GROUP, Gate, Place, Rule, Scope,
+};
 use crate::uid::Uid;
 
 /// One thing that is wrong, or could be better, with its place.
@@ -241,7 +243,7 @@ pub(crate) fn rules(
         if !rule
             .clauses
             .iter()
-            .all(|clause| monotone(&clause.body, bound_of(rule.effect, clause.when)))
+            .all(|clause| monotone(&clause.body, bound_of(rule, clause)))
         {
             say(
                 "P11",
@@ -497,8 +499,8 @@ enum Bound {
     Below,
 }
 
-fn bound_of(effect: Effect, when: bool) -> Bound {
-    match (effect, when) {
+fn bound_of(rule: &Rule, clause: &Clause) -> Bound {
+    match (rule.effect, clause.when) {
         (Effect::Permit, true) | (Effect::Forbid, false) => Bound::Above,
         (Effect::Permit, false) | (Effect::Forbid, true) => Bound::Below,
     }

@@ -14,7 +14,7 @@ use crate::annotation::{Annotations, Kind, is_invisible};
 use crate::engine::schema::Refused;
 use crate::engine::{Ground, Parsed, Source, Store};
 use crate::lint::{self, Finding};
-use crate::rule::{Clause, Gate, Place, Rule};
+use crate::rule::{Effect, Gate, Place, Rule};
 use crate::set::{Files, PolicySet};
 
 /// A set that cannot take force.
@@ -362,8 +362,12 @@ pub(crate) fn rule(
         .clauses
         .last()
         .and_then(Gate::read)
-        .filter(|_| parsed.effect == crate::rule::Effect::Forbid);
-    let kind = Kind::of(parsed.effect, gate.is_some() || asks_for_votes);
+        .filter(|_| parsed.effect == Effect::Forbid);
+    let kind = match parsed.effect {
+        Effect::Permit => Kind::Permit,
+        Effect::Forbid if gate.is_some() || asks_for_votes => Kind::Gate,
+        Effect::Forbid => Kind::Forbid,
+    };
     let (annotations, faults) = Annotations::read(&parsed.annotations, kind);
     for fault in faults {
         let rule = if fault.starts_with("`@expires` has no place") {
@@ -386,7 +390,7 @@ pub(crate) fn rule(
         principal: parsed.principal.clone(),
         actions: parsed.actions.clone(),
         resource: parsed.resource.clone(),
-        clauses: parsed.clauses.iter().map(Clause::clone).collect(),
+        clauses: parsed.clauses.clone(),
         annotations,
         gate,
         place,

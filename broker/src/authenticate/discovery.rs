@@ -46,7 +46,7 @@ pub(super) struct Fetched {
 
 /// Why there are no new keys; for logs and `/readyz`, never for callers.
 #[derive(Debug, thiserror::Error)]
-pub enum FetchError {
+pub(super) enum FetchError {
     /// The host has only addresses that may not be dialled.
     #[error("`{0}` is no address that may be dialled; `allow_private` names exceptions")]
     Address(String),

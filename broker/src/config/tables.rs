@@ -222,8 +222,10 @@ settings! {
 pub(super) const DEFAULT: &str = "default";
 
 impl Config {
-    /// Fills in what follows from other tables.
-    pub(super) fn complete(mut self) -> Config {
+    /// Fills in what follows from other keys: the ledger's origin and the profile `default`. Done for each config that
+    /// is read; one that is made in code asks for it.
+    #[must_use]
+    pub fn complete(mut self) -> Config {
         if self.ledger.origin.is_empty() {
             self.ledger.origin = format!("{}/ledger", self.server.url.authority());
         }

@@ -189,8 +189,7 @@ fn a_secret_file_is_refused_if_others_can_read_it() {
 error     stint.toml:9:14 `passphrase` in [keys] cannot be used: `DIR/passphrase` is open to other users (mode 0644)
     8 | [keys]
     9 | passphrase = { file = \"passphrase\" }
-      |              ^^^^^^^^^^^^^^^^^^^^^^^ chmod 600 DIR/passphrase          help: stintd help config keys
-"
+      |              ^^^^^^^^^^^^^^^^^^^^^^^ chmod 600 DIR/passphrase          help: stintd help config keys"
     );
 
     fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();

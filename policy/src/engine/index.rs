@@ -17,6 +17,9 @@ use crate::uid::Uid;
 /// Where in the list of rules a policy stands.
 pub(crate) type Place = usize;
 
+/// `context.RECORD.MEMBER`.
+type Member = [String; 2];
+
 /// Policies of one effect for one (action, principal type, resource type).
 #[derive(Debug, Default)]
 pub(crate) struct Drawer {
@@ -24,7 +27,7 @@ pub(crate) struct Drawer {
     by_principal: HashMap<Uid, Vec<Place>>,
     by_resource: HashMap<Uid, Vec<Place>>,
     /// By member of the context, then by its value.
-    by_claim: Vec<([String; 2], HashMap<String, Vec<Place>>)>,
+    by_claim: Vec<(Member, HashMap<String, Vec<Place>>)>,
 }
 
 /// What a rule is filed under.

@@ -154,6 +154,13 @@ pub(super) fn told(rule: &'static str, error: &(impl miette::Diagnostic + ?Sized
     }
 }
 
+/// Whose schema it is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Whose {
+    Operators,
+    Stints,
+}
+
 fn declared(ours: &Json, theirs: &Json) -> Declared {
     let mut all = Declared::default();
     let ask = ours
@@ -164,19 +171,20 @@ fn declared(ours: &Json, theirs: &Json) -> Declared {
         .flatten()
         .map(|(name, _)| name.clone())
         .collect();
-    for (json, is_ours) in [(ours, true), (theirs, false)] {
+    for (json, whose) in [(ours, Whose::Stints), (theirs, Whose::Operators)] {
         for (namespace, body) in json.as_object().into_iter().flatten() {
-            if !is_ours {
+            if whose == Whose::Operators {
                 all.namespaces.insert(namespace.clone());
             }
-            all.add(namespace, body, is_ours);
+            all.add(namespace, body, whose);
         }
     }
     all
 }
 
 impl Declared {
-    fn add(&mut self, namespace: &str, body: &Json, ours: bool) {
+    fn add(&mut self, namespace: &str, body: &Json, whose: Whose) {
+        let ours = whose == Whose::Stints;
         let members = |key: &str| {
             body.get(key)
                 .and_then(Json::as_object)

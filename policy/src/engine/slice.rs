@@ -2,6 +2,7 @@
 //! for, and what their attributes name (validation at level 2 promises that no policy looks further).
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
 
 use cedar_policy::{Entities, Entity, EntityUid, RestrictedExpression};
 use serde_json::{Value as Json, json};
@@ -20,26 +21,24 @@ pub(crate) struct Store {
 /// One listed entity.
 #[derive(Debug)]
 pub(crate) struct Listed {
-    entity: Entity,
-    json: Json,
+    subject: Arc<Subject>,
     /// All of them, nearest or not, in order.
     pub(crate) ancestors: Vec<Uid>,
     /// Attributes that are entities.
     pub(crate) links: BTreeMap<String, Uid>,
-    /// Entities that its attributes name, in sets and records too.
-    named: Vec<Uid>,
     /// Its attribute `labels`.
     pub(crate) labels: BTreeSet<String>,
 }
 
 /// An entity of one request: what Cedar gets, what the ledger keeps, what the index looks up.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Subject {
     pub(super) uid: EntityUid,
-    entity: Option<Entity>,
-    json: Option<Json>,
+    /// As Cedar has it, and as it was written; none if it is not listed.
+    known: Option<(Entity, Json)>,
     /// Itself and its ancestors.
     pub(super) lineage: Vec<Uid>,
+    /// Entities that its attributes name, in sets and records too.
     named: Vec<Uid>,
 }
 
@@ -52,10 +51,11 @@ impl Store {
             let entity = entities.get(&cedar_uid(&uid)?)?;
             let mut ancestors: Vec<Uid> = entities
                 .ancestors(&entity.uid())?
-                .filter_map(|uid| our_uid(uid))
+                .filter_map(our_uid)
                 .collect();
             ancestors.sort();
-            Some((uid, Listed::new(entity, json, ancestors)))
+            let listed = Listed::new(&uid, entity, json, ancestors);
+            Some((uid, listed))
         });
         Store {
             listed: listed.collect(),
@@ -71,21 +71,20 @@ impl Store {
     }
 
     /// An entity as it is listed, or bare.
-    pub(super) fn plain(&self, uid: &Uid, types: &Types) -> Option<Subject> {
+    pub(super) fn plain(&self, uid: &Uid, types: &Types) -> Option<Arc<Subject>> {
         match self.listed.get(uid) {
-            Some(listed) => Some(listed.subject(uid)),
-            None => Some(Subject {
+            Some(listed) => Some(Arc::clone(&listed.subject)),
+            None => Some(Arc::new(Subject {
                 uid: types.uid(uid)?,
-                entity: None,
-                json: None,
+                known: None,
                 lineage: vec![uid.clone()],
                 named: Vec::new(),
-            }),
+            })),
         }
     }
 
     /// A caller or subject: as listed, with the groups of its login and the inventory's owner and person.
-    pub(super) fn principal(&self, principal: &Principal, types: &Types) -> Option<Subject> {
+    pub(super) fn principal(&self, principal: &Principal, types: &Types) -> Option<Arc<Subject>> {
         let uid = Uid::new(principal.kind.type_name(), principal.id.as_str())?;
         let inventory = principal.kind != Kind::User
             && (principal.owner.is_some() || principal.person.is_some());
@@ -144,44 +143,35 @@ impl Store {
             .iter()
             .map(|(name, uid)| (name.clone(), json!({"__entity": uid_json(uid)})))
             .collect();
-        Some(Subject {
-            json: Some(json!({
-                "uid": uid_json(&uid),
-                "attrs": attributes,
-                "parents": lineage.iter().map(uid_json).collect::<Json>(),
-            })),
-            entity: Some(entity),
+        let json = json!({
+            "uid": uid_json(&uid),
+            "attrs": attributes,
+            "parents": lineage.iter().map(uid_json).collect::<Json>(),
+        });
+        Some(Arc::new(Subject {
+            known: Some((entity, json)),
             uid: types.uid(&uid)?,
             named: links.into_values().collect(),
             lineage: std::iter::once(uid).chain(lineage).collect(),
-        })
+        }))
     }
 
     /// All that evaluating needs: `roots`, and what their attributes name. A root given first stands for its uid.
-    pub(super) fn slice<'a>(
-        &'a self,
-        roots: &[&'a Subject],
-    ) -> impl Iterator<Item = (&'a Entity, &'a Json)> + use<'a> {
-        let mut seen: Vec<Uid> = Vec::with_capacity(roots.len() * 2);
+    pub(super) fn slice<'a>(&'a self, roots: &'a [Arc<Subject>]) -> Vec<&'a (Entity, Json)> {
+        let named = roots.iter().flat_map(|root| &root.named);
+        let named = named.filter_map(|uid| self.listed.get(uid));
+        let all = roots.iter().chain(named.map(|listed| &listed.subject));
+        let mut seen: Vec<&Uid> = Vec::with_capacity(roots.len() * 2);
         let mut slice = Vec::with_capacity(roots.len() * 2);
-        for root in roots {
-            if let (Some(uid), Some(entity), Some(json)) =
-                (root.lineage.first(), &root.entity, &root.json)
-                && !seen.contains(uid)
+        for subject in all {
+            if let (Some(uid), Some(known)) = (subject.lineage.first(), &subject.known)
+                && !seen.contains(&uid)
             {
-                seen.push(uid.clone());
-                slice.push((entity, json));
+                seen.push(uid);
+                slice.push(known);
             }
         }
-        for named in roots.iter().flat_map(|root| &root.named) {
-            if let Some(listed) = self.listed.get(named)
-                && !seen.contains(named)
-            {
-                seen.push(named.clone());
-                slice.push((&listed.entity, &listed.json));
-            }
-        }
-        slice.into_iter()
+        slice
     }
 
     /// Whether a person is in `group`: by the list, or by the groups of a login.
@@ -204,7 +194,7 @@ impl Store {
 }
 
 impl Listed {
-    fn new(entity: &Entity, json: &Json, ancestors: Vec<Uid>) -> Listed {
+    fn new(uid: &Uid, entity: &Entity, json: &Json, ancestors: Vec<Uid>) -> Listed {
         let attributes = json.get("attrs").and_then(Json::as_object);
         let attributes = || attributes.into_iter().flatten();
         let link = |(name, value): (&String, &Json)| Some((name.clone(), json_uid(value)?));
@@ -214,30 +204,20 @@ impl Listed {
             .find(|(name, _)| *name == "labels")
             .and_then(|(_, labels)| labels.as_array());
         Listed {
-            entity: entity.clone(),
-            json: json.clone(),
+            subject: Arc::new(Subject {
+                uid: entity.uid(),
+                known: Some((entity.clone(), json.clone())),
+                lineage: std::iter::once(uid).chain(&ancestors).cloned().collect(),
+                named,
+            }),
             ancestors,
             links: attributes().filter_map(link).collect(),
-            named,
             labels: labels
                 .into_iter()
                 .flatten()
                 .filter_map(Json::as_str)
                 .map(str::to_owned)
                 .collect(),
-        }
-    }
-
-    fn subject(&self, uid: &Uid) -> Subject {
-        Subject {
-            uid: self.entity.uid(),
-            entity: Some(self.entity.clone()),
-            json: Some(self.json.clone()),
-            lineage: std::iter::once(uid)
-                .chain(&self.ancestors)
-                .cloned()
-                .collect(),
-            named: self.named.clone(),
         }
     }
 }
