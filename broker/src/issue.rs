@@ -24,7 +24,7 @@ use crate::clock::Clock;
 use crate::ledger::{self, Ledger, Lost};
 use crate::policies::Policies;
 use crate::random;
-use crate::store::{RequestRow, Store, Write};
+use crate::store::{RequestRow, SpentRow, Store, Write};
 use crate::task::Tasks;
 
 pub use ask::{Ask, CredentialAsk, Fault, KeyText, KindAsked};
@@ -259,23 +259,21 @@ impl Broker {
         let now = self.clock.now();
         let caller = self.roster.authenticate(&presented.evidence, now).await?;
         let case = Case { now, caller: &caller, dpop: presented.dpop, ask };
-        self.unspent(&case).await?;
         let policy = self.policies.in_force();
         let (asked, task) = match self.read(&case, &policy).await.map_err(Stop::into_error)? {
             Ok(read) => read,
             Err(fault) => return Ok(Err(fault)),
         };
+        self.unspent(entry::spent_token(&case, &task.id(), asked.proof)).await?;
         let ceilings = self.ceilings(&case, &asked, &task);
         let explained = policy.explain(&asked.query(&task, &ceilings, &case));
         Ok(Ok(Judged { outcome: explained.verdict().as_str(), receipt: self.view(&explained) }))
     }
 
-    async fn unspent(&self, case: &Case<'_>) -> Result<(), Error> {
-        let first = self.store.first_use(&entry::replay_key(case)).await;
-        match first.map_err(|_| Error::Unavailable(ledger::Error::Unwritable))? {
-            None => Ok(()),
-            Some(_) => Err(Error::Replayed),
-        }
+    /// Whether the token could still be spent, by this caller and for this task.
+    async fn unspent(&self, token: SpentRow) -> Result<(), Error> {
+        let first = self.store.first_use(&token.key).await.map_err(unreadable).map_err(Stop::into_error)?;
+        if first.is_none_or(|first| first.is_again(&token)) { Ok(()) } else { Err(Error::Replayed) }
     }
 
     /// The receipt as this caller may see it (POLICY.md §5).

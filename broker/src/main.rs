@@ -12,7 +12,7 @@ use stint_broker::clock::{Stopwatch, SystemClock};
 use stint_broker::config::{Config, ConfigError, ServerUrl, Telemetry, TrustDomain};
 use stint_broker::serve::{self, Doors, Service};
 use stint_broker::start::{self, Absent};
-use stint_broker::{dev, init, telemetry};
+use stint_broker::{dev, init, store, telemetry};
 use tokio::net::{TcpListener, UnixListener};
 
 /// Stint: short-lived credentials for one unit of work, each one recorded before it is signed.
@@ -89,6 +89,7 @@ async fn run_serve(path: &Path) -> anyhow::Result<()> {
     }
     let config = loaded.config;
     start::refuse_dev_issuers(&config)?;
+    store::place::check(config.store.url.path())?;
     let (url, listen) = (config.server.url.as_str().to_owned(), config.server.listen);
     let doors = Doors {
         api: bind(listen).await?,

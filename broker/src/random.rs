@@ -7,7 +7,7 @@ use ring::rand::{SecureRandom, SystemRandom};
 /// INVARIANT: never bytes that were not drawn. Where the system has no randomness to give there is
 /// no safe answer, and no walk to go on with: the process ends.
 #[must_use]
-pub fn bytes<const N: usize>() -> [u8; N] {
+pub(crate) fn bytes<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
     if SystemRandom::new().fill(&mut bytes).is_err() {
         std::process::abort();
@@ -18,6 +18,6 @@ pub fn bytes<const N: usize>() -> [u8; N] {
 /// Three random decimal digits, for people to compare. 1,000 does not divide 2³²: the bias is
 /// below one in four million.
 #[must_use]
-pub fn match_code() -> String {
+pub(crate) fn match_code() -> String {
     format!("{:03}", u32::from_be_bytes(bytes()) % 1_000)
 }

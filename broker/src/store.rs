@@ -4,6 +4,7 @@
 //! rows that the walk hands to the ledger, which alone applies them, in the transaction of their
 //! entry. Nothing in here begins or commits a transaction.
 
+pub mod place;
 pub mod policies;
 pub mod requests;
 pub mod spent;
@@ -11,6 +12,7 @@ pub mod tasks;
 pub mod trail;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::sqlite::{
@@ -20,6 +22,7 @@ use sqlx::sqlite::{
 use sqlx::{Connection, Row};
 use thiserror::Error;
 
+use place::{Lock, PlaceError};
 pub use policies::PolicyRow;
 pub use requests::RequestRow;
 pub use spent::SpentRow;
@@ -60,6 +63,8 @@ pub struct Store {
     path: PathBuf,
     log: String,
     readers: SqlitePool,
+    /// Nobody else opens the file while this or a clone of it lives.
+    _lock: Arc<Lock>,
 }
 
 /// Why the database cannot be used.
@@ -93,6 +98,9 @@ pub enum Error {
         /// What is.
         found: String,
     },
+    /// The file does not lie where a ledger may, or is another broker's.
+    #[error(transparent)]
+    Place(#[from] PlaceError),
     /// The linked SQLite can corrupt a WAL database (3.7.0 to 3.51.2).
     #[error("SQLite {0} is linked, at least 3.51.3 is needed: older ones can corrupt a WAL database")]
     TooOld(String),
@@ -106,6 +114,7 @@ impl Store {
     /// [`Error`] names the file and the setting or statement that failed.
     pub async fn open(path: &Path, log: &str) -> Result<(Self, SqliteConnection), Error> {
         let failed = |source| Error::Database { path: path.to_owned(), source };
+        let lock = Arc::new(Lock::take(path)?);
         let options = SqliteConnectOptions::new()
             .filename(path)
             .create_if_missing(true)
@@ -130,7 +139,7 @@ impl Store {
             .connect_with(options.read_only(true).create_if_missing(false))
             .await
             .map_err(failed)?;
-        let store = Self { path: path.to_owned(), log: log.to_owned(), readers };
+        let store = Self { path: path.to_owned(), log: log.to_owned(), readers, _lock: lock };
         Ok((store, writer))
     }
 

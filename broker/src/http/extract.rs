@@ -15,6 +15,7 @@ use crate::authenticate::{Evidence, dpop};
 use crate::config::Secret;
 use crate::issue::Presented;
 use crate::serve::App;
+use crate::strict::{self, Limits};
 
 /// A strict JSON body: no unknown member, no duplicate, nothing behind it.
 #[derive(Debug)]
@@ -35,9 +36,9 @@ impl<T: DeserializeOwned> FromRequest<Arc<App>> for Strict<T> {
                 _ => Problem::new(Code::Malformed, "the body did not arrive whole").into(),
             }
         })?;
-        serde_json::from_slice(&body)
-            .map(Self)
-            .map_err(|error| Problem::new(Code::Malformed, format!("the body is not the documented JSON: {error}")).into())
+        strict::read(&body, Limits::WIRE).map(Self).map_err(|error| {
+            Problem::new(Code::Malformed, format!("the body is not the documented JSON: {error}")).into()
+        })
     }
 }
 

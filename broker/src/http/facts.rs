@@ -12,8 +12,9 @@ use stint_policy::{Attributes, Value as Attribute};
 use stint_wire as wire;
 
 use super::extract::Bearer;
-use super::grants::answer;
+use super::grants::{answer, evenly};
 use super::problem::Failure;
+use crate::clock::Stopwatch;
 use crate::issue::Error;
 use crate::serve::App;
 
@@ -22,8 +23,10 @@ pub(super) async fn who_am_i(
     State(app): State<Arc<App>>,
     Bearer(presented): Bearer,
 ) -> Result<Response, Failure> {
+    let watch = Stopwatch::start();
     let now = app.broker.clock.now();
-    let caller = app.broker.roster.authenticate(&presented.evidence, now).await.map_err(Error::from)?;
+    let caller = app.broker.roster.authenticate(&presented.evidence, now).await;
+    let caller = evenly(watch, caller.map_err(Error::from)).await?;
     let principal = caller.principal();
     let policy = app.broker.policies.in_force();
     let owner = principal.owner.clone().or_else(|| policy.owner_of(&principal.id));

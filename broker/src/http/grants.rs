@@ -1,6 +1,7 @@
 //! `POST /v1/grants` and its dry run, `POST /v1/decisions`.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::State;
 use axum::http::header::{CACHE_CONTROL, LOCATION, RETRY_AFTER};
@@ -13,8 +14,9 @@ use stint_wire as wire;
 
 use super::extract::{Bearer, Strict};
 use super::problem::Failure;
+use crate::clock::Stopwatch;
 use crate::ids::DecisionId;
-use crate::issue::{Ask, Broker, CredentialAsk, Granted, Held, KeyText, KindAsked, Outcome};
+use crate::issue::{Ask, Broker, CredentialAsk, Error, Granted, Held, KeyText, KindAsked, Outcome};
 use crate::serve::App;
 
 /// The walk, in the JSON API's words. It runs detached: a client that hangs up cuts nothing.
@@ -23,9 +25,11 @@ pub(super) async fn issue(
     Bearer(presented): Bearer,
     Strict(body): Strict<wire::Ask>,
 ) -> Result<Response, Failure> {
+    let watch = Stopwatch::start();
     let ask = ask(body)?;
     let walk = Arc::clone(&app.broker);
-    let outcome = app.detached(async move { walk.issue(&presented, &ask).await }).await??;
+    let outcome = app.detached(async move { walk.issue(&presented, &ask).await }).await?;
+    let outcome = evenly(watch, outcome).await?;
     match outcome {
         Outcome::Denied(denied) => Err(denied.into()),
         Outcome::Granted(granted) => Ok(answer(StatusCode::CREATED, &view(&app.broker, *granted))),
@@ -39,13 +43,23 @@ pub(super) async fn judge(
     Bearer(presented): Bearer,
     Strict(body): Strict<wire::Ask>,
 ) -> Result<Response, Failure> {
-    let judged = app.broker.judge(&presented, &ask(body)?).await??;
+    let watch = Stopwatch::start();
+    let judged = evenly(watch, app.broker.judge(&presented, &ask(body)?).await).await??;
     let outcome = match judged.outcome {
         "permit" => wire::Outcome::Permit,
         "hold" => wire::Outcome::Hold,
         _ => wire::Outcome::Deny,
     };
     Ok(answer(StatusCode::OK, &wire::DryRun { outcome, decision_receipt: judged.receipt }))
+}
+
+/// Failed evidence is answered no sooner than 3 ms after it was read: no fast path tells which
+/// check failed (SECURITY.md §5). A timer, not a held worker.
+pub(super) async fn evenly<T>(watch: Stopwatch, result: Result<T, Error>) -> Result<T, Error> {
+    if let Err(Error::Refused(_) | Error::Replayed) = &result {
+        tokio::time::sleep(EVEN.saturating_sub(watch.elapsed())).await;
+    }
+    result
 }
 
 /// Wire to domain: form alone is judged here.
@@ -189,6 +203,8 @@ pub(crate) fn answer<T: Serialize>(status: StatusCode, body: &T) -> Response {
     }
 }
 
+/// SECURITY.md §5.
+const EVEN: Duration = Duration::from_millis(3);
 /// UX.md §4: a reason is at most 500 characters.
 const MAX_REASON: usize = 500;
 /// As long as the longest name evidence may carry (SECURITY.md §4).

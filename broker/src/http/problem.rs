@@ -120,7 +120,7 @@ fn next(kind: NextKind) -> NextAction {
 }
 
 /// Not there, and not yours: the same 404.
-pub async fn not_found() -> Failure {
+pub(crate) async fn not_found() -> Failure {
     Problem::new(Code::NotFound, "there is nothing here under this name and method").into()
 }
 

@@ -259,20 +259,10 @@ pub(super) fn expired(ledger: &Ledger, row: &RequestRow) -> Entry {
     }
 }
 
-/// The rows of what is used up: the token, unless the same key may bring it again, and its proof.
+/// The rows of what is used up: the token, and the proof that came with it.
 pub(super) fn spend(case: &Case<'_>, task: &str, proof: Option<[u8; 32]>) -> Vec<Write> {
-    let replay = case.caller.replay();
-    let proof = match replay.reuse {
-        Reuse::Never => None,
-        Reuse::SameKey => proof.map(|key| Digest::from_bytes(key).to_string()),
-    };
     let mut writes = Vec::with_capacity(6); // of a grant
-    writes.push(Write::Spend(SpentRow {
-        key: replay_key(case),
-        proof,
-        task: task.to_owned(),
-        until: replay.until.as_millis(),
-    }));
+    writes.push(Write::Spend(spent_token(case, task, proof)));
     writes.extend(case.dpop.map(|dpop| {
         Write::Spend(SpentRow {
             key: Digest::from_bytes(dpop.key).to_string(),
@@ -282,6 +272,17 @@ pub(super) fn spend(case: &Case<'_>, task: &str, proof: Option<[u8; 32]>) -> Vec
         })
     }));
     writes
+}
+
+/// The row of the token: bound to the key that was proved, where the same key may bring it again.
+pub(super) fn spent_token(case: &Case<'_>, task: &str, proof: Option<[u8; 32]>) -> SpentRow {
+    let replay = case.caller.replay();
+    let proof = match replay.reuse {
+        Reuse::Never => None,
+        Reuse::SameKey => proof.map(|key| Digest::from_bytes(key).to_string()),
+    };
+    let until = replay.until.as_millis();
+    SpentRow { key: replay_key(case), proof, task: task.to_owned(), until }
 }
 
 /// The replay key as tables name it.

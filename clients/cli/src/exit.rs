@@ -58,7 +58,9 @@ impl Exit {
             Error::Endpoint { .. } | Error::Fingerprint { .. } => Self::Usage,
             Error::Source(_) => Self::Unauthenticated,
             Error::Unreachable(_) => Self::Unreachable,
-            Error::Unexpected { status } if matches!(status, 429 | 502..=504) => Self::Unreachable,
+            Error::Unexpected {
+                status: 429 | 502..=504,
+            } => Self::Unreachable,
             _ => Self::Bug,
         }
     }

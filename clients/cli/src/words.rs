@@ -48,7 +48,7 @@ pub(crate) fn failure(error: &Error) -> Failure {
 }
 
 /// The innermost cause, which is the one that says something.
-fn root_cause(error: &dyn std::error::Error) -> String {
+pub(crate) fn root_cause(error: &dyn std::error::Error) -> String {
     let mut cause = error.source();
     while let Some(deeper) = cause.and_then(std::error::Error::source) {
         cause = Some(deeper);

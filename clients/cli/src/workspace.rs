@@ -309,7 +309,9 @@ mod tests {
         symlink(dir.path().join("target"), &link).unwrap();
         for path in [open, link] {
             assert_eq!(
-                Base::choose(&[path.clone()]).unwrap_err().kind(),
+                Base::choose(std::slice::from_ref(&path))
+                    .unwrap_err()
+                    .kind(),
                 io::ErrorKind::PermissionDenied,
                 "{path:?}"
             );

@@ -18,7 +18,7 @@ use crate::exit::Exit;
 use crate::output::{Failure, Output};
 use crate::pins::Pins;
 use crate::settings::{self, Settings};
-use crate::{bundle, clock, session};
+use crate::{bundle, clock, session, words};
 
 /// The longest note of a checkpoint we look at, bytes: three lines and some signatures.
 const MAX_NOTE: u64 = 64 * 1024;
@@ -168,10 +168,12 @@ async fn export(
         .unix_socket(socket);
     let http = http.build().map_err(stint_client::Error::Unreachable)?;
     let mut answer = http.get(url).send().await.map_err(|error| {
-        Failure::from(stint_client::Error::Unreachable(error)).next(format!(
-            "is the broker running, and may you use {}?",
-            socket.display()
-        ))
+        let cause = words::root_cause(&error);
+        Failure::new(
+            Exit::Unreachable,
+            format!("nobody answers at {}{cause}", socket.display()),
+        )
+        .next("is the broker running, and are you its user or root?")
     })?;
     if !answer.status().is_success() {
         return Err(refusal(answer).await);
