@@ -39,7 +39,7 @@ pub use secret::{KeyFile, Secret, SecretError, SecretRef};
 pub use tables::{
     Approval, Ca, Config, Jwt, Keys, Ledger, Limits, Ops, Policy, Profile, Server, Store, Telemetry,
 };
-pub use words::{Bytes, Rate};
+pub use words::Rate;
 
 use nearest::nearest;
 use reader::{At, Reader};

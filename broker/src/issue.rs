@@ -21,7 +21,9 @@ use stint_policy::{
 
 use crate::authenticate::{Caller, Evidence, Refused, Roster, dpop};
 use crate::clock::Clock;
+use crate::ids::DecisionId;
 use crate::ledger::{self, Ledger, Lost};
+use crate::limits::{CallerLimits, TooMany};
 use crate::policies::Policies;
 use crate::random;
 use crate::store::{RequestRow, SpentRow, Store, Write};
@@ -50,7 +52,9 @@ pub struct Broker {
     pub ledger: Ledger,
     /// Who signs.
     pub ca: Authority,
-    /// Limits the operator set.
+    /// How much one caller may ask for.
+    pub limits: CallerLimits,
+    /// Bounds the operator set.
     pub terms: Terms,
 }
 
@@ -80,6 +84,9 @@ pub enum Error {
     /// It was used before.
     #[error("the evidence was used before")]
     Replayed,
+    /// The caller asks too often. Its evidence was not spent.
+    #[error(transparent)]
+    TooMany(#[from] TooMany),
     /// The ledger or the store cannot take the outcome: nothing happened.
     #[error("the outcome cannot be recorded")]
     Unavailable(#[source] ledger::Error),
@@ -114,6 +121,7 @@ impl Broker {
     pub async fn issue(&self, presented: &Presented, ask: &Ask) -> Result<Outcome, Error> {
         let now = self.clock.now();
         let caller = self.roster.authenticate(&presented.evidence, now).await?;
+        self.limits.ask(&caller.principal().id, now)?;
         let case = Case { now, caller: &caller, dpop: presented.dpop, ask };
         for _ in 0..ROUNDS {
             match self.walk(&case).await {
@@ -189,7 +197,7 @@ impl Broker {
         self.ledger.record(entry, Some(facts.pol()), writes).await?;
         let receipt = self.view(&explained);
         let why = Refusal::Policy { receipt, proof_required: reasons.proof_required() };
-        Ok(Outcome::Denied(Denied::new(id, why)))
+        Ok(self.denied(facts.case, id, why))
     }
 
     /// The key to be certified asks for more than the grant gives.
@@ -199,7 +207,7 @@ impl Broker {
         writes.push(Write::Deny(facts.task.id()));
         let (id, entry) = facts.denied_key(&self.ledger, &fault);
         self.ledger.record(entry, Some(facts.pol()), writes).await?;
-        Ok(Outcome::Denied(Denied::new(id, Refusal::Form(fault))))
+        Ok(self.denied(facts.case, id, Refusal::Form(fault)))
     }
 
     /// The ask cannot be read; its caller is known, so this is an entry too.
@@ -213,7 +221,12 @@ impl Broker {
         let spend = entry::spend(case, task.as_deref().unwrap_or_default(), case.caller.proof());
         let (id, entry) = entry::unreadable(case, &self.ledger, policy, (&fault, task));
         self.ledger.record(entry, Some(entry::pol(policy)), spend).await?;
-        Ok(Outcome::Denied(Denied::new(id, Refusal::Form(fault))))
+        Ok(self.denied(case, id, Refusal::Form(fault)))
+    }
+
+    fn denied(&self, case: &Case<'_>, id: DecisionId, why: Refusal) -> Outcome {
+        self.limits.denied(&case.caller.principal().id, case.now);
+        Outcome::Denied(Denied { decision: id.to_string(), why })
     }
 
     /// The first replay of a token is an entry and an alarm; later ones are only counted.
@@ -258,6 +271,7 @@ impl Broker {
     ) -> Result<Result<Judged, Fault>, Error> {
         let now = self.clock.now();
         let caller = self.roster.authenticate(&presented.evidence, now).await?;
+        self.limits.dry_run(&caller.principal().id, now)?;
         let case = Case { now, caller: &caller, dpop: presented.dpop, ask };
         let policy = self.policies.in_force();
         let (asked, task) = match self.read(&case, &policy).await.map_err(Stop::into_error)? {

@@ -12,6 +12,7 @@
 pub mod issue;
 
 pub mod authenticate;
+pub mod limits;
 pub mod policies;
 pub mod task;
 

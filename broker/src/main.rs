@@ -7,9 +7,9 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 use stint_broker::clock::{Stopwatch, SystemClock};
-use stint_broker::config::{Config, ConfigError, ServerUrl, Telemetry, TrustDomain};
+use stint_broker::config::{self, Config, ConfigError, ServerUrl, Telemetry, TrustDomain};
 use stint_broker::serve::{self, Doors, Service};
 use stint_broker::start::{self, Absent};
 use stint_broker::{dev, init, store, telemetry};
@@ -17,7 +17,7 @@ use tokio::net::{TcpListener, UnixListener};
 
 /// Stint: short-lived credentials for one unit of work, each one recorded before it is signed.
 #[derive(Debug, Parser)]
-#[command(name = "stintd", version, about)]
+#[command(name = "stintd", version, about, disable_help_subcommand = true)]
 struct Args {
     #[command(subcommand)]
     command: Command,
@@ -39,6 +39,13 @@ enum Command {
         /// The policy folder; made if it is not there.
         #[arg(long, default_value = "stint-dev/policy")]
         policy: PathBuf,
+    },
+    /// Explain a topic: `config`, or one table of it.
+    Help {
+        /// `config`.
+        topic: Option<String>,
+        /// A table of stint.toml, such as `server`.
+        table: Option<String>,
     },
     /// Make keys, CA, ledger, sample policies and a commented config in a new folder.
     Init {
@@ -64,6 +71,7 @@ async fn main() -> ExitCode {
     let done = match Args::parse().command {
         Command::Check { config } => check(&config),
         Command::Dev { port, policy } => run_dev(dev::Options { port, policy }).await,
+        Command::Help { topic, table } => help(topic.as_deref(), table.as_deref()),
         Command::Init { dir, url, trust_domain } => run_init(&dir, &url, trust_domain.as_deref()).await,
         Command::Serve { config } => run_serve(&config).await,
     };
@@ -72,7 +80,7 @@ async fn main() -> ExitCode {
         // Everything that stops `stintd` is usage or configuration (UX.md §1.1).
         Err(error) => {
             match error.downcast_ref::<ConfigError>() {
-                Some(report) => say(&report.to_string()),
+                Some(error) => say(&error.report().to_string()),
                 None => say(&format!("error     {error:#}")),
             }
             ExitCode::from(2)
@@ -163,18 +171,26 @@ async fn run_init(dir: &Path, url: &str, trust_domain: Option<&str>) -> anyhow::
 fn check(path: &Path) -> anyhow::Result<()> {
     let loaded = Config::load(path)?;
     for warning in &loaded.warnings {
-        say(&warning.to_string());
+        say(&warning.report().to_string());
     }
-    let issuers = start::roster(&loaded.config)?;
     start::refuse_dev_issuers(&loaded.config)?;
     let policies = stint_policy::PolicySet::load(&loaded.config.policy.dir)?;
     for warning in policies.warnings() {
         say(&warning.to_string());
     }
-    drop(issuers);
     let known = loaded.config.issuers.len();
+    start::roster(loaded.config.issuers)?;
     say(&format!("ok        {}: {known} issuers, policy {}", path.display(), policies.hash()));
     Ok(())
+}
+
+fn help(topic: Option<&str>, table: Option<&str>) -> anyhow::Result<()> {
+    let text = match topic {
+        Some("config") => config::help(table).context("stint.toml has no such table")?,
+        Some(other) => anyhow::bail!("there is no help on `{other}`; there is on `config`"),
+        None => Args::command().render_long_help().to_string(),
+    };
+    writeln!(std::io::stdout(), "{}", text.trim_end()).context("stdout is closed")
 }
 
 /// The one door of `stintd`'s talk: stderr. A closed one stops nothing.

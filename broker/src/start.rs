@@ -2,6 +2,7 @@
 //!
 //! Whatever does not hold stops the start and names what an operator can do. Nothing listens yet.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +18,6 @@ use stint_policy::{LoadError, PolicySet};
 use thiserror::Error;
 
 use crate::authenticate::crypto::{self, CryptoError};
-use crate::authenticate::entry::{Context, IssuerEntry, Transport};
 use crate::authenticate::{Roster, entry::fault::Fault};
 use crate::clock::Clock;
 use crate::config::{self, Config, JwtAlg, Reveal, SecretError};
@@ -25,6 +25,7 @@ use crate::ids::EntryId;
 use crate::issue::{Broker, Terms, salted};
 use crate::keyring::{self, Folder, Keyring, KeyringError};
 use crate::ledger::{self, Committer, Ledger, OpenError, Pin, Site};
+use crate::limits::CallerLimits;
 use crate::policies::{self, Policies, Refused};
 use crate::random;
 use crate::serve::App;
@@ -118,7 +119,6 @@ pub async fn build(
     crypto::install()?;
     let now = clock.now();
     let settings = config.settings();
-    let roster = roster(&config)?;
     let set = load_policies(config.policy.dir.clone()).await?;
     let origin = config.ledger.origin.clone();
     let passphrase = config.keys.passphrase.as_ref().map(config::SecretRef::read).transpose()?;
@@ -138,19 +138,21 @@ pub async fn build(
     if set_is_new && was.is_some() {
         policies::follows(serial, set.serial().unwrap_or(0))?;
     }
+    let terms = terms(&config);
     let broker = Broker {
         clock,
-        roster,
+        roster: roster(config.issuers)?,
         policies: Policies::new(set),
         tasks,
         store,
         ledger: opened.ledger,
         ca,
-        terms: terms(&config),
+        limits: CallerLimits::new(&config.limits),
+        terms,
     };
     let app = App {
         broker: Arc::new(broker),
-        policy_dir: config.policy.dir.clone(),
+        policy_dir: config.policy.dir,
         request_timeout: duration(config.server.request_timeout),
     };
     let announcement = Announcement { is_new: opened.is_new, was, set_is_new, config: settings };
@@ -208,29 +210,12 @@ async fn load_policies(dir: PathBuf) -> Result<PolicySet, StartError> {
     Ok(loaded.map_err(Refused::Thread)??)
 }
 
-/// The issuers of `config`; also what `stintd check` runs.
+/// The issuers side by side; also what `stintd check` looks at.
 ///
 /// # Errors
 /// [`StartError::Issuers`] with every fault.
-pub fn roster(config: &Config) -> Result<Roster, StartError> {
-    let url = &config.server.url;
-    let transport = if url.is_loopback() { Transport::LoopbackHttp } else { Transport::Https };
-    let context = Context {
-        trust_domain: config.ca.trust_domain.as_str(),
-        server_url: url.as_str(),
-        transport,
-    };
-    let mut entries = Vec::new();
-    let mut faults = Vec::new();
-    for (name, issuer) in &config.issuers {
-        match IssuerEntry::build(name, &issuer.config, &context) {
-            Ok(entry) => entries.push(entry),
-            Err(found) => faults.extend(found.into_iter().map(|fault| (name.clone(), fault))),
-        }
-    }
-    if !faults.is_empty() {
-        return Err(StartError::Issuers(faults));
-    }
+pub fn roster(issuers: BTreeMap<String, config::Issuer>) -> Result<Roster, StartError> {
+    let entries = issuers.into_values().map(|issuer| issuer.entry).collect();
     Roster::new(entries).map_err(StartError::Issuers)
 }
 

@@ -12,9 +12,9 @@ use super::issuer::Issuer;
 use super::names::{PkiUrl, ServerUrl, StoreUrl, TrustDomain};
 use super::nearest::is_name;
 use super::reader::{Check, Reader, Table};
-use super::secret::{KeyFile, SecretRef};
+use super::secret::SecretRef;
 use super::setting::Wrong;
-use super::words::{Bytes, Rate};
+use super::words::Rate;
 
 settings! {
     /// stint.toml: everything that an operator of the broker decides, but for policy.
@@ -88,8 +88,6 @@ settings! {
         default {
             /// A SQLite file on a local disk.
             url: StoreUrl = StoreUrl::sqlite("/var/lib/stint/stint.db");
-            /// What must stay free on its disk: below it, asks are refused while the ledger can still be written.
-            disk_reserve: Bytes = Bytes::mib(64), in Bytes::mib(1)..=Bytes::mib(1 << 20);
         }
     }
 
@@ -103,8 +101,6 @@ settings! {
             node: String = "a".to_owned();
             /// Where the last head is remembered, outside of the database, so that a rolled back one is noticed.
             pin: PathBuf = PathBuf::from("/var/lib/stint/ledger.pin");
-            /// How often a checkpoint is signed and published.
-            checkpoint_every: Seconds = Seconds::new(1), in Seconds::new(1)..=Seconds::new(3600);
         }
     }
 
@@ -126,7 +122,7 @@ settings! {
         }
         default {
             /// How long an issuing certificate lives.
-            issuing_ttl: Seconds = days(30), in days(1)..=days(365);
+            issuing_ttl: Seconds = days(365), in days(1)..=days(365);
             /// How far the start of a certificate lies before its making, for clocks that are late.
             backdate: Seconds = Seconds::new(60), in Seconds::new(0)..=Seconds::new(60);
             /// Kinds of certificates, by name. `default` is there without being named.
@@ -156,8 +152,6 @@ settings! {
             alg: JwtAlg = JwtAlg::Es256;
             /// The longest life.
             max_ttl: Seconds = Seconds::new(900), in Seconds::new(30)..=days(1);
-            /// An RSA key in PEM, for audiences that read RS256 only.
-            rs256: Option<KeyFile> = None;
         }
     }
 
@@ -194,16 +188,12 @@ settings! {
             connections: u32 = 4096, in 16..=65_536;
             /// Outcomes that wait for the ledger.
             queue: u32 = 1024, in 1..=65_536;
-            /// Evidence that proves nothing, from one address: beyond it, signatures are no longer checked.
-            failed_evidence_per_peer: Rate = Rate::per_second(200);
             /// Asks of one caller.
             asks_per_caller: Rate = Rate::per_second(100);
             /// Denials of one caller: each is an entry of the ledger.
             denials_per_caller: Rate = Rate::per_second(10);
             /// Dry runs of one caller.
             dry_runs_per_caller: Rate = Rate::per_second(10);
-            /// Grants of one task in its whole life.
-            grants_per_task: u32 = 500, in 1..=1_000_000;
         }
     }
 

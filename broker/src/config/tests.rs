@@ -340,7 +340,6 @@ fn recorded_settings_tell_where_a_secret_lies_and_not_what_it_is() {
     assert_eq!(settings["keys"]["passphrase"]["credential"], "stint-keys");
     assert_eq!(settings["ca"]["profile"]["default"]["max_ttl"], "1h");
     assert_eq!(settings["server"]["shutdown_grace"], "10s");
-    assert_eq!(settings["store"]["disk_reserve"], "64MiB");
     fn plain(value: &serde_json::Value) -> bool {
         match value {
             serde_json::Value::Null => false,

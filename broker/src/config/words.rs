@@ -10,55 +10,6 @@ use toml::de::DeValue;
 use super::secret::{KeyFile, SecretRef};
 use super::setting::{Place, Word, Wrong};
 
-/// An amount of bytes: `64MiB`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Bytes(u64);
-
-impl Bytes {
-    /// `count` MiB.
-    #[must_use]
-    pub const fn mib(count: u32) -> Bytes {
-        Bytes((count as u64) << 20)
-    }
-
-    /// The number of bytes.
-    #[must_use]
-    pub const fn as_u64(self) -> u64 {
-        self.0
-    }
-}
-
-impl Word for Bytes {
-    const WANTS: &'static str = "an amount such as \"64MiB\"";
-
-    fn parse(value: &DeValue<'_>, _: &Place<'_>) -> Result<Bytes, Wrong> {
-        let text = text::<Bytes>(value)?;
-        let wrong = || {
-            Wrong::new(
-                format!("is not an amount: `{text}`"),
-                "a number and KiB, MiB or GiB",
-            )
-        };
-        scaled(
-            text,
-            &[("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30)],
-        )
-        .map(Bytes)
-        .ok_or_else(wrong)
-    }
-
-    fn json(&self) -> Value {
-        let units = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
-        let unit = units
-            .iter()
-            .find(|(_, scale)| self.0.is_multiple_of(*scale));
-        json!(unit.map_or(format!("{}B", self.0), |(unit, scale)| format!(
-            "{}{unit}",
-            self.0 / scale
-        )))
-    }
-}
-
 /// So many in so long: `10/s`, `200/m`, `1000/h`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {
@@ -324,7 +275,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn durations_amounts_and_rates_have_one_spelling() {
+    fn durations_and_rates_have_one_spelling() {
         for text in [
             r#""30s""#, r#""10m""#, r#""1h""#, r#""24h""#, r#""30d""#, r#""0s""#,
         ] {
@@ -342,10 +293,6 @@ pub(super) mod tests {
         ] {
             assert_eq!(again::<Seconds>(text), None, "{text}");
         }
-        for text in [r#""64MiB""#, r#""1GiB""#, r#""3KiB""#] {
-            assert_eq!(again::<Bytes>(text).as_deref(), Some(text));
-        }
-        assert_eq!(again::<Bytes>(r#""64MB""#), None);
         for text in [r#""10/s""#, r#""200/m""#, r#""7/h""#] {
             assert_eq!(again::<Rate>(text).as_deref(), Some(text));
         }

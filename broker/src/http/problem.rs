@@ -9,6 +9,7 @@ use stint_wire::{Code, NextAction, NextKind, Problem};
 use crate::authenticate::Refused;
 use crate::ids::ErrorId;
 use crate::issue::{Denied, Error, Fault, Refusal};
+use crate::limits::TooMany;
 use crate::random;
 
 /// A problem on its way out.
@@ -54,6 +55,12 @@ impl From<Error> for Failure {
                 let detail = "the evidence was not accepted; check its audience, issuer and age, \
                               and that it was not used before";
                 Problem::new(Code::EvidenceRejected, detail).into()
+            }
+            Error::TooMany(TooMany(seconds)) => {
+                let mut problem = Problem::new(Code::RateLimited, error.to_string());
+                problem.retry_after_s = Some(seconds);
+                problem.next_action = Some(next(NextKind::Retry));
+                problem.into()
             }
             Error::Unavailable(_) | Error::Unsigned(_) => unavailable(&error),
         }

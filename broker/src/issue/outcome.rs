@@ -5,7 +5,6 @@ use stint_audit::Receipt;
 use stint_ca::Credential;
 
 use super::Fault;
-use crate::ids::DecisionId;
 use crate::store::RequestRow;
 
 /// The three outcomes.
@@ -67,12 +66,4 @@ pub struct Judged {
     pub outcome: &'static str,
     /// The decision receipt in the caller's view.
     pub receipt: Value,
-}
-
-impl Denied {
-    /// A refusal recorded as `decision`.
-    #[must_use]
-    pub fn new(decision: DecisionId, why: Refusal) -> Self {
-        Self { decision: decision.to_string(), why }
-    }
 }

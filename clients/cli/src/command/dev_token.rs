@@ -10,9 +10,9 @@ use stint_wire::Token;
 use crate::args::{DevToken, Platform};
 use crate::exit::Exit;
 use crate::output::{Failure, Output};
-use crate::session;
 use crate::settings::{self, Settings};
 use crate::workspace::write_private;
+use crate::{session, words};
 
 /// What the dev broker's runner takes for a request token: it guards nothing.
 const DEV_REQUEST_TOKEN: &str = "dev";
@@ -95,8 +95,8 @@ fn github_url(base: &str, args: &DevToken, claims: &Map<String, Value>) -> Resul
         let mut query = url.query_pairs_mut();
         query.extend_pairs(args.repo.iter().map(|repo| ("repo", repo)));
         query.extend_pairs(args.r#ref.iter().map(|name| ("ref", name)));
-        if !claims.is_empty() {
-            query.append_pair("claims", &Value::Object(claims.clone()).to_string());
+        for (name, value) in claims {
+            query.append_pair(&format!("claim.{name}"), &words::plain(value));
         }
     }
     Ok(url)
