@@ -92,21 +92,41 @@ pub async fn dev(options: &Options) -> Result<Dev, DevError> {
     let url = format!("http://localhost:{port}");
 
     let made = tempfile::Builder::new().prefix("stint-dev-").tempdir();
-    let folder = made.map_err(|source| DevError::Write { path: std::env::temp_dir(), source })?;
+    let folder = made.map_err(|source| DevError::Write {
+        path: std::env::temp_dir(),
+        source,
+    })?;
     let policy = policy_folder(&options.policy)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let issuers = Issuer::all(&url)?;
     let text = config(&url, folder.path(), &policy, &issuers);
     let config = Config::parse("stintd dev", &text, folder.path())?.config;
-    let keys = Folder { dir: &config.keys.dir, passphrase: None };
+    let keys = Folder {
+        dir: &config.keys.dir,
+        passphrase: None,
+    };
     keys.create(start::authority_of(&config), clock.now())?;
     let socket = config.ops.socket.clone();
     let listening = UnixListener::bind(&socket);
-    let socket = listening.map_err(|source| DevError::Write { path: socket, source })?;
+    let socket = listening.map_err(|source| DevError::Write {
+        path: socket,
+        source,
+    })?;
     let extra = issuer::routes(issuers, Arc::clone(&clock));
-    let doors = Doors { api, ops: None, socket, extra };
-    let service = Service::start(config, clock, Absent::Begin, doors).await.map_err(Box::new)?;
-    Ok(Dev { service, url, folder })
+    let doors = Doors {
+        api,
+        ops: None,
+        socket,
+        extra,
+    };
+    let service = Service::start(config, clock, Absent::Begin, doors)
+        .await
+        .map_err(Box::new)?;
+    Ok(Dev {
+        service,
+        url,
+        folder,
+    })
 }
 
 impl Dev {
@@ -119,7 +139,10 @@ impl Dev {
 
 /// The policy folder, filled with the sample set if it is new. One approver is enough here.
 fn policy_folder(path: &Path) -> Result<PathBuf, DevError> {
-    let failed = |source| DevError::Write { path: path.to_owned(), source };
+    let failed = |source| DevError::Write {
+        path: path.to_owned(),
+        source,
+    };
     if !path.exists() {
         std::fs::create_dir_all(path).map_err(failed)?;
         write_policies(path, &sample()).map_err(failed)?;
@@ -130,13 +153,19 @@ fn policy_folder(path: &Path) -> Result<PathBuf, DevError> {
 /// POLICY.md §1.3, but one approver is enough: whoever tries it out is alone.
 fn sample() -> Files {
     let mut files = stint_policy::sample();
-    let web = files.get("web.cedar").map(String::from_utf8_lossy).unwrap_or_default();
+    let web = files
+        .get("web.cedar")
+        .map(String::from_utf8_lossy)
+        .unwrap_or_default();
     let web = web
         .replace("@quorum(\"2\")", "@quorum(\"1\")")
         .replace("votes: 2", "votes: 1")
         .replace("Two SREs see", "An SRE sees");
     files.insert("web.cedar", web.into_bytes());
-    files.insert("tests/sample.toml", include_bytes!("dev/sample.toml").as_slice());
+    files.insert(
+        "tests/sample.toml",
+        include_bytes!("dev/sample.toml").as_slice(),
+    );
     files
 }
 

@@ -3,8 +3,8 @@
 use std::fs::File;
 
 use serde_json::Map;
-use stint_audit::kind::{Admin, AdminOp};
 use stint_audit::Entry;
+use stint_audit::kind::{Admin, AdminOp};
 
 use crate::ids::EntryId;
 use crate::issue::{Broker, salted};
@@ -17,7 +17,11 @@ impl Broker {
     /// # Errors
     /// [`ExportError`]; an export that cannot be recorded does not happen.
     pub async fn export(&self, range: Range) -> Result<File, ExportError> {
-        let exported = Admin { n: None, of: None, op: AdminOp::Exported };
+        let exported = Admin {
+            n: None,
+            of: None,
+            op: AdminOp::Exported,
+        };
         let entry = Entry {
             id: EntryId::from_bytes(random::bytes()).to_string(),
             subj: None,

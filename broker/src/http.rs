@@ -28,7 +28,10 @@ pub fn public(app: Arc<App>) -> Router {
         .route("/v1/ledger/checkpoint", get(ledger::checkpoint))
         .route("/oauth2/jwks", get(facts::jwks))
         .route("/.well-known/openid-configuration", get(facts::metadata))
-        .route("/.well-known/oauth-authorization-server", get(facts::metadata))
+        .route(
+            "/.well-known/oauth-authorization-server",
+            get(facts::metadata),
+        )
         .fallback(problem::not_found)
         .method_not_allowed_fallback(problem::not_found)
         .layer(DefaultBodyLimit::max(MAX_BODY))

@@ -21,6 +21,9 @@ impl DecisionId {
     /// The decision that an entry or request `id` records: the same characters.
     #[must_use]
     pub fn of(id: &str) -> String {
-        id.split_once('_').map_or_else(|| id.to_owned(), |(_, characters)| format!("dec_{characters}"))
+        id.split_once('_').map_or_else(
+            || id.to_owned(),
+            |(_, characters)| format!("dec_{characters}"),
+        )
     }
 }

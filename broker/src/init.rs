@@ -62,7 +62,9 @@ pub async fn init(dir: &Path, url: &ServerUrl, domain: &TrustDomain) -> Result<M
         let path = dir.join(name);
         match DirBuilder::new().mode(0o700).create(&path) {
             Ok(()) => Ok(path),
-            Err(source) if source.kind() == io::ErrorKind::AlreadyExists => Err(InitError::Exists(path)),
+            Err(source) if source.kind() == io::ErrorKind::AlreadyExists => {
+                Err(InitError::Exists(path))
+            }
             Err(source) => Err(InitError::Write { path, source }),
         }
     };
@@ -70,19 +72,31 @@ pub async fn init(dir: &Path, url: &ServerUrl, domain: &TrustDomain) -> Result<M
     if path.exists() {
         return Err(InitError::Exists(path));
     }
-    DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(write(dir))?;
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(dir)
+        .map_err(write(dir))?;
     let dir = dir.canonicalize().map_err(write(dir))?;
     let state = folder("state")?;
     let policy = folder("policy")?;
     write_policies(&policy, &stint_policy::sample()).map_err(write(&policy))?;
-    let folders = Folders { policy: &policy, state: &state };
+    let folders = Folders {
+        policy: &policy,
+        state: &state,
+    };
     let text = config::template(url, domain, folders);
     let parsed = Config::parse("stint.toml", &text, &dir)?;
 
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let keys = Folder { dir: &parsed.config.keys.dir, passphrase: None };
+    let keys = Folder {
+        dir: &parsed.config.keys.dir,
+        passphrase: None,
+    };
     keys.create(start::authority_of(&parsed.config), clock.now())?;
-    let built = start::build(parsed.config, clock, Absent::Begin).await.map_err(Box::new)?;
+    let built = start::build(parsed.config, clock, Absent::Begin)
+        .await
+        .map_err(Box::new)?;
     let made = Made {
         config: path.clone(),
         fingerprint: built.app.broker.ca.root_fingerprint(),

@@ -122,7 +122,12 @@ impl Broker {
         let now = self.clock.now();
         let caller = self.roster.authenticate(&presented.evidence, now).await?;
         self.limits.ask(&caller.principal().id, now)?;
-        let case = Case { now, caller: &caller, dpop: presented.dpop, ask };
+        let case = Case {
+            now,
+            caller: &caller,
+            dpop: presented.dpop,
+            ask,
+        };
         for _ in 0..ROUNDS {
             match self.walk(&case).await {
                 Err(Stop::Lost(Lost::Spent)) => return Err(self.replayed(&case).await),
@@ -144,7 +149,13 @@ impl Broker {
         };
         let ceilings = self.ceilings(case, &asked, &task);
         let query = asked.query(&task, &ceilings, case);
-        let facts = Facts { case, policy: &policy, task: &task, asked: &asked, query: &query };
+        let facts = Facts {
+            case,
+            policy: &policy,
+            task: &task,
+            asked: &asked,
+            query: &query,
+        };
 
         match policy.decide(&query, GrantId::from_bytes(random::bytes())) {
             Decision::Deny(reasons) => self.refuse(&facts, reasons).await,
@@ -164,7 +175,10 @@ impl Broker {
         let writes = facts.grant_writes(&unsigned);
         let receipt = self.ledger.record(entry, Some(facts.pol()), writes).await?; // durable from here on
         match self.ca.sign(unsigned, &receipt, self.clock.now()) {
-            Ok(credential) => Ok(Outcome::Granted(Box::new(Granted { credential, receipt }))),
+            Ok(credential) => Ok(Outcome::Granted(Box::new(Granted {
+                credential,
+                receipt,
+            }))),
             Err(error) => Err(self.sign_failed(facts, &receipt, error).await),
         }
     }
@@ -176,34 +190,45 @@ impl Broker {
         if let Some(row) = open {
             if row.expires > facts.case.now.as_millis() {
                 self.ledger.settle(facts.spend()).await?;
-                return Ok(Outcome::Held(Held { request: row, created: false }));
+                return Ok(Outcome::Held(Held {
+                    request: row,
+                    created: false,
+                }));
             }
             self.expire(&row).await?;
         }
         let row = facts.park(&quorum, &self.terms);
-        let mut writes = facts.writes(quorum.reads_history());
+        let mut writes = facts.writes();
+        writes.extend(quorum.reads_history().then(|| facts.same_history()));
         writes.push(Write::Park(row.clone()));
         let entry = facts.requested(&self.ledger, &quorum, &row);
         self.ledger.record(entry, Some(facts.pol()), writes).await?;
-        Ok(Outcome::Held(Held { request: row, created: true }))
+        Ok(Outcome::Held(Held {
+            request: row,
+            created: true,
+        }))
     }
 
     /// Policy said no: recorded, then explained.
     async fn refuse(&self, facts: &Facts<'_>, reasons: Reasons) -> Result<Outcome, Stop> {
-        let mut writes = facts.writes(reasons.reads_history());
+        let mut writes = facts.writes();
+        writes.extend(reasons.reads_history().then(|| facts.same_history()));
         writes.push(Write::Deny(facts.task.id()));
         let explained = facts.policy.explain(facts.query);
         let (id, entry) = facts.denied(&self.ledger, &reasons, &explained);
         self.ledger.record(entry, Some(facts.pol()), writes).await?;
         let receipt = self.view(&explained);
-        let why = Refusal::Policy { receipt, proof_required: reasons.proof_required() };
+        let why = Refusal::Policy {
+            receipt,
+            proof_required: reasons.proof_required(),
+        };
         Ok(self.denied(facts.case, id, why))
     }
 
     /// The key to be certified asks for more than the grant gives.
     async fn refuse_key(&self, facts: &Facts<'_>, why: PrepareError) -> Result<Outcome, Stop> {
         let fault = Fault::from(why);
-        let mut writes = facts.writes(false);
+        let mut writes = facts.writes();
         writes.push(Write::Deny(facts.task.id()));
         let (id, entry) = facts.denied_key(&self.ledger, &fault);
         self.ledger.record(entry, Some(facts.pol()), writes).await?;
@@ -218,15 +243,24 @@ impl Broker {
         fault: Fault,
     ) -> Result<Outcome, Stop> {
         let task = entry::task_of(case, &self.tasks);
-        let spend = entry::spend(case, task.as_deref().unwrap_or_default(), case.caller.proof());
+        let spend = entry::spend(
+            case,
+            task.as_deref().unwrap_or_default(),
+            case.caller.proof(),
+        );
         let (id, entry) = entry::unreadable(case, &self.ledger, policy, (&fault, task));
-        self.ledger.record(entry, Some(entry::pol(policy)), spend).await?;
+        self.ledger
+            .record(entry, Some(entry::pol(policy)), spend)
+            .await?;
         Ok(self.denied(case, id, Refusal::Form(fault)))
     }
 
     fn denied(&self, case: &Case<'_>, id: DecisionId, why: Refusal) -> Outcome {
         self.limits.denied(&case.caller.principal().id, case.now);
-        Outcome::Denied(Denied { decision: id.to_string(), why })
+        Outcome::Denied(Denied {
+            decision: id.to_string(),
+            why,
+        })
     }
 
     /// The first replay of a token is an entry and an alarm; later ones are only counted.
@@ -234,8 +268,14 @@ impl Broker {
         let policy = self.policies.in_force();
         let entry = entry::replayed(case, &self.ledger, &policy);
         let first = vec![Write::Replayed(entry::replay_key(case))];
-        match self.ledger.record(entry, Some(entry::pol(&policy)), first).await {
-            Ok(_) => tracing::warn!(caller.subject = %case.caller.principal().id, "evidence was replayed"),
+        match self
+            .ledger
+            .record(entry, Some(entry::pol(&policy)), first)
+            .await
+        {
+            Ok(_) => {
+                tracing::warn!(caller.subject = %case.caller.principal().id, "evidence was replayed")
+            }
             Err(ledger::Error::Lost(Lost::Spent)) => tracing::debug!("evidence was replayed again"),
             Err(error) => return Error::Unavailable(error),
         }
@@ -272,22 +312,40 @@ impl Broker {
         let now = self.clock.now();
         let caller = self.roster.authenticate(&presented.evidence, now).await?;
         self.limits.dry_run(&caller.principal().id, now)?;
-        let case = Case { now, caller: &caller, dpop: presented.dpop, ask };
+        let case = Case {
+            now,
+            caller: &caller,
+            dpop: presented.dpop,
+            ask,
+        };
         let policy = self.policies.in_force();
         let (asked, task) = match self.read(&case, &policy).await.map_err(Stop::into_error)? {
             Ok(read) => read,
             Err(fault) => return Ok(Err(fault)),
         };
-        self.unspent(entry::spent_token(&case, &task.id(), asked.proof)).await?;
+        self.unspent(entry::spent_token(&case, &task.id(), asked.proof))
+            .await?;
         let ceilings = self.ceilings(&case, &asked, &task);
         let explained = policy.explain(&asked.query(&task, &ceilings, &case));
-        Ok(Ok(Judged { outcome: explained.verdict().as_str(), receipt: self.view(&explained) }))
+        Ok(Ok(Judged {
+            outcome: explained.verdict().as_str(),
+            receipt: self.view(&explained),
+        }))
     }
 
     /// Whether the token could still be spent, by this caller and for this task.
     async fn unspent(&self, token: SpentRow) -> Result<(), Error> {
-        let first = self.store.first_use(&token.key).await.map_err(unreadable).map_err(Stop::into_error)?;
-        if first.is_none_or(|first| first.is_again(&token)) { Ok(()) } else { Err(Error::Replayed) }
+        let first = self
+            .store
+            .first_use(&token.key)
+            .await
+            .map_err(unreadable)
+            .map_err(Stop::into_error)?;
+        if first.is_none_or(|first| first.is_again(&token)) {
+            Ok(())
+        } else {
+            Err(Error::Replayed)
+        }
     }
 
     /// The receipt as this caller may see it (POLICY.md §5).

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ring::hkdf;
-use stint_ca::issuer::{self, Issuing, IssuerError};
+use stint_ca::issuer::{self, IssuerError, Issuing};
 use stint_ca::keyfile::{self, KeyFileError};
 use stint_ca::signer::software::{self, KeyRejected, SoftwareSigner};
 use stint_ca::signer::{Algorithm, Signer};
@@ -113,8 +113,14 @@ impl Folder<'_> {
     /// [`KeyringError::Write`] if the folder or a file of it is there already; what was made before
     /// stays, and a second run does not touch it.
     pub fn create(&self, what: Authority<'_>, now: Timestamp) -> Result<(), KeyringError> {
-        let made = DirBuilder::new().recursive(true).mode(0o700).create(self.dir);
-        made.map_err(|source| KeyringError::Write { path: self.dir.to_owned(), source })?;
+        let made = DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(self.dir);
+        made.map_err(|source| KeyringError::Write {
+            path: self.dir.to_owned(),
+            source,
+        })?;
         let root = issuer::new_root(what.trust_domain, now, ROOT_DAYS)?;
         self.write("root.key", &root.key)?;
         self.write_open("root.pem", root.certificate_pem.as_bytes())?;
@@ -162,11 +168,19 @@ impl Folder<'_> {
     ) -> Result<(), KeyringError> {
         let days = what.issuing_ttl.as_u32().div_ceil(DAY_S);
         let made = issuer::new_issuing(root, what.trust_domain, now, days)?;
-        self.write_open(&format!("issuing-{number}.pem"), made.certificate_pem.as_bytes())?;
+        self.write_open(
+            &format!("issuing-{number}.pem"),
+            made.certificate_pem.as_bytes(),
+        )?;
         self.write(&format!("issuing-{number}.key"), &made.key)
     }
 
-    fn issuing(&self, number: u32, root: &str, what: Authority<'_>) -> Result<Issuing, KeyringError> {
+    fn issuing(
+        &self,
+        number: u32,
+        root: &str,
+        what: Authority<'_>,
+    ) -> Result<Issuing, KeyringError> {
         let certificate = self.text(&format!("issuing-{number}.pem"))?;
         let key = self.read(&format!("issuing-{number}.key"))?;
         let signer = Arc::new(SoftwareSigner::from_pkcs8(Algorithm::Es256, &key)?);
@@ -175,13 +189,19 @@ impl Folder<'_> {
 
     /// The highest N of the files `prefix`N`suffix`.
     fn newest(&self, prefix: &str, suffix: &str) -> Result<u32, KeyringError> {
-        let list = |source| KeyringError::List { path: self.dir.to_owned(), source };
+        let list = |source| KeyringError::List {
+            path: self.dir.to_owned(),
+            source,
+        };
         let mut newest = None;
         for file in fs::read_dir(self.dir).map_err(list)? {
             let name = file.map_err(list)?.file_name();
-            let number = name
-                .to_str()
-                .and_then(|name| name.strip_prefix(prefix)?.strip_suffix(suffix)?.parse::<u32>().ok());
+            let number = name.to_str().and_then(|name| {
+                name.strip_prefix(prefix)?
+                    .strip_suffix(suffix)?
+                    .parse::<u32>()
+                    .ok()
+            });
             newest = newest.max(number);
         }
         newest.ok_or_else(|| KeyringError::Missing(self.dir.join(format!("{prefix}1{suffix}"))))
@@ -190,13 +210,21 @@ impl Folder<'_> {
     fn read(&self, name: &str) -> Result<Zeroizing<Vec<u8>>, KeyringError> {
         let path = self.existing(name)?;
         let file = KeyFile::new(path.clone()).read()?;
-        let sealed = keyfile::open(file.expose(), self.passphrase.map(|it| it.expose().as_slice()));
-        sealed.map_err(|source| KeyringError::Open { path, source })
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "a sealed file is opened, and wiped after"
+        )]
+        let opened = keyfile::open(file.expose(), self.passphrase());
+        opened.map_err(|source| KeyringError::Open { path, source })
     }
 
     fn seed(&self, name: &str) -> Result<Zeroizing<[u8; 32]>, KeyringError> {
-        let seed: Result<[u8; 32], _> = self.read(name)?.as_slice().try_into();
-        seed.map(Zeroizing::new).map_err(|_| KeyringError::Sort { path: self.dir.join(name) })
+        match self.read(name)?.as_slice().try_into() {
+            Ok(seed) => Ok(Zeroizing::new(seed)),
+            Err(_) => Err(KeyringError::Sort {
+                path: self.dir.join(name),
+            }),
+        }
     }
 
     fn text(&self, name: &str) -> Result<String, KeyringError> {
@@ -206,14 +234,29 @@ impl Folder<'_> {
 
     fn existing(&self, name: &str) -> Result<PathBuf, KeyringError> {
         let path = self.dir.join(name);
-        if path.exists() { Ok(path) } else { Err(KeyringError::Missing(path)) }
+        if path.exists() {
+            Ok(path)
+        } else {
+            Err(KeyringError::Missing(path))
+        }
     }
 
     fn write(&self, name: &str, secret: &[u8]) -> Result<(), KeyringError> {
         let path = self.dir.join(name);
-        let sealed = keyfile::seal(secret, self.passphrase.map(|it| it.expose().as_slice()))
-            .map_err(|source| KeyringError::Open { path: path.clone(), source })?;
+        let sealed =
+            keyfile::seal(secret, self.passphrase()).map_err(|source| KeyringError::Open {
+                path: path.clone(),
+                source,
+            })?;
         create(&path, 0o600, &sealed).map_err(|source| KeyringError::Write { path, source })
+    }
+
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "what seals and opens the key files"
+    )]
+    fn passphrase(&self) -> Option<&[u8]> {
+        self.passphrase.map(|it| it.expose().as_slice())
     }
 
     fn write_open(&self, name: &str, text: &[u8]) -> Result<(), KeyringError> {
@@ -224,7 +267,11 @@ impl Folder<'_> {
 
 /// A new file, on disk when this returns; one that is there is left as it is.
 pub(crate) fn create(path: &Path, mode: u32, bytes: &[u8]) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(mode)
+        .open(path)?;
     file.write_all(bytes)?;
     file.sync_all()?;
     match path.parent() {
@@ -238,7 +285,9 @@ fn derive(secret: &[u8; 32], purpose: &[u8]) -> Zeroizing<[u8; 32]> {
     let extracted = hkdf::Salt::new(hkdf::HKDF_SHA256, b"stint").extract(secret);
     let mut key = Zeroizing::new([0; 32]);
     let info = [purpose];
-    let filled = extracted.expand(&info, hkdf::HKDF_SHA256).and_then(|okm| okm.fill(&mut *key));
+    let filled = extracted
+        .expand(&info, hkdf::HKDF_SHA256)
+        .and_then(|okm| okm.fill(&mut *key));
     // INVARIANT: HKDF gives up to 255 blocks; one is asked for. A key that was not filled is never used.
     if filled.is_err() {
         std::process::abort();
@@ -248,7 +297,9 @@ fn derive(secret: &[u8; 32], purpose: &[u8]) -> Zeroizing<[u8; 32]> {
 
 impl fmt::Debug for Folder<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Folder").field("dir", &self.dir).finish_non_exhaustive()
+        f.debug_struct("Folder")
+            .field("dir", &self.dir)
+            .finish_non_exhaustive()
     }
 }
 

@@ -167,7 +167,11 @@ impl Ledger {
         pol: Option<Digest>,
         writes: Vec<Write>,
     ) -> Result<Receipt, Error> {
-        let unit = Unit { entry: Some(entry), pol, writes };
+        let unit = Unit {
+            entry: Some(entry),
+            pol,
+            writes,
+        };
         self.submit(unit).await?.ok_or(Error::Unwritable)
     }
 
@@ -176,15 +180,23 @@ impl Ledger {
     /// # Errors
     /// As [`Self::record`].
     pub async fn settle(&self, writes: Vec<Write>) -> Result<(), Error> {
-        self.submit(Unit { entry: None, pol: None, writes }).await.map(drop)
+        self.submit(Unit {
+            entry: None,
+            pol: None,
+            writes,
+        })
+        .await
+        .map(drop)
     }
 
     async fn submit(&self, unit: Unit) -> Result<Option<Receipt>, Error> {
         let (answer, waiting) = oneshot::channel();
-        self.queue.try_send(Job { unit, answer }).map_err(|refused| match refused {
-            mpsc::error::TrySendError::Closed(_) => Error::Unwritable,
-            mpsc::error::TrySendError::Full(_) => Error::Overloaded(self.capacity),
-        })?;
+        self.queue
+            .try_send(Job { unit, answer })
+            .map_err(|refused| match refused {
+                mpsc::error::TrySendError::Closed(_) => Error::Unwritable,
+                mpsc::error::TrySendError::Full(_) => Error::Overloaded(self.capacity),
+            })?;
         // A dropped answer is a committer that is gone: nothing says whether it committed.
         waiting.await.unwrap_or(Err(Error::Unwritable))
     }

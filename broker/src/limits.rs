@@ -75,7 +75,11 @@ impl Meter {
     fn new(rate: Rate) -> Self {
         let period = i64::from(rate.per.as_u32()) * SECOND;
         let interval = (period / i64::from(rate.count.max(1))).max(1);
-        Self { interval, burst: period, empty_at: Mutex::new(HashMap::new()) }
+        Self {
+            interval,
+            burst: period,
+            empty_at: Mutex::new(HashMap::new()),
+        }
     }
 
     fn take(&self, caller: &SpiffeId, now: Timestamp) -> Result<(), TooMany> {
@@ -101,11 +105,15 @@ impl Meter {
     }
 
     fn admits(&self, empty: i64, now: i64) -> Result<(), TooMany> {
-        let wait = empty.saturating_add(self.interval).saturating_sub(now.saturating_add(self.burst));
+        let wait = empty
+            .saturating_add(self.interval)
+            .saturating_sub(now.saturating_add(self.burst));
         if wait <= 0 {
             return Ok(());
         }
-        Err(TooMany(u32::try_from(wait.div_euclid(SECOND) + 1).unwrap_or(u32::MAX)))
+        Err(TooMany(
+            u32::try_from(wait.div_euclid(SECOND) + 1).unwrap_or(u32::MAX),
+        ))
     }
 }
 
@@ -130,7 +138,7 @@ mod tests {
         let meter = Meter::new(Rate::per_second(10));
         let caller = SpiffeId::parse("spiffe://acme.dev/github/1/2").unwrap();
         let other = SpiffeId::parse("spiffe://acme.dev/github/1/3").unwrap();
-        let at = |millis| Timestamp::from_millis(1_000_000 + millis);
+        let at = |millis: i64| Timestamp::from_millis(1_000_000 + millis);
         for _ in 0..10 {
             assert_eq!(meter.take(&caller, at(0)), Ok(()));
         }

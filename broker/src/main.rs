@@ -28,7 +28,12 @@ enum Command {
     /// Check a config and its policies, without network or database.
     Check {
         /// The file.
-        #[arg(short, long, env = "STINT_CONFIG", default_value = "/etc/stint/stint.toml")]
+        #[arg(
+            short,
+            long,
+            env = "STINT_CONFIG",
+            default_value = "/etc/stint/stint.toml"
+        )]
         config: PathBuf,
     },
     /// Run everything on localhost with fake issuers. Nothing is kept.
@@ -61,7 +66,12 @@ enum Command {
     /// Run the broker.
     Serve {
         /// The file.
-        #[arg(short, long, env = "STINT_CONFIG", default_value = "/etc/stint/stint.toml")]
+        #[arg(
+            short,
+            long,
+            env = "STINT_CONFIG",
+            default_value = "/etc/stint/stint.toml"
+        )]
         config: PathBuf,
     },
 }
@@ -72,7 +82,11 @@ async fn main() -> ExitCode {
         Command::Check { config } => check(&config),
         Command::Dev { port, policy } => run_dev(dev::Options { port, policy }).await,
         Command::Help { topic, table } => help(topic.as_deref(), table.as_deref()),
-        Command::Init { dir, url, trust_domain } => run_init(&dir, &url, trust_domain.as_deref()).await,
+        Command::Init {
+            dir,
+            url,
+            trust_domain,
+        } => run_init(&dir, &url, trust_domain.as_deref()).await,
         Command::Serve { config } => run_serve(&config).await,
     };
     match done {
@@ -113,20 +127,26 @@ async fn run_serve(path: &Path) -> anyhow::Result<()> {
 }
 
 async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address).await.with_context(|| format!("{address} cannot be listened on"))
+    TcpListener::bind(address)
+        .await
+        .with_context(|| format!("{address} cannot be listened on"))
 }
 
 /// A socket left behind by a broker that was killed is in nobody's use.
 fn bind_socket(path: &Path) -> anyhow::Result<UnixListener> {
     if path.exists() && std::os::unix::net::UnixStream::connect(path).is_err() {
-        std::fs::remove_file(path).with_context(|| format!("`{}` is in the way", path.display()))?;
+        std::fs::remove_file(path)
+            .with_context(|| format!("`{}` is in the way", path.display()))?;
     }
     UnixListener::bind(path).with_context(|| format!("`{}` cannot be listened on", path.display()))
 }
 
 async fn run_dev(options: dev::Options) -> anyhow::Result<()> {
     let watch = Stopwatch::start();
-    telemetry::install(&Telemetry { log: "warn".to_owned(), ..Telemetry::default() })?;
+    telemetry::install(&Telemetry {
+        log: "warn".to_owned(),
+        ..Telemetry::default()
+    })?;
     let policy = options.policy.display().to_string();
     let dev = dev::dev(&options).await?;
     let stop = serve::signals(Arc::clone(&dev.service.app))?;
@@ -151,7 +171,12 @@ async fn run_dev(options: dev::Options) -> anyhow::Result<()> {
 
 async fn run_init(dir: &Path, url: &str, trust_domain: Option<&str>) -> anyhow::Result<()> {
     let url = ServerUrl::parse(url).map_err(|text| anyhow::anyhow!("--url {text}"))?;
-    let host = url.authority().split(':').next().unwrap_or_default().to_owned();
+    let host = url
+        .authority()
+        .split(':')
+        .next()
+        .unwrap_or_default()
+        .to_owned();
     let domain = TrustDomain::parse(trust_domain.unwrap_or(&host))
         .map_err(|text| anyhow::anyhow!("--trust-domain {text}"))?;
     let made = init::init(dir, &url, &domain).await?;
@@ -180,7 +205,11 @@ fn check(path: &Path) -> anyhow::Result<()> {
     }
     let known = loaded.config.issuers.len();
     start::roster(loaded.config.issuers)?;
-    say(&format!("ok        {}: {known} issuers, policy {}", path.display(), policies.hash()));
+    say(&format!(
+        "ok        {}: {known} issuers, policy {}",
+        path.display(),
+        policies.hash()
+    ));
     Ok(())
 }
 
@@ -197,4 +226,3 @@ fn help(topic: Option<&str>, table: Option<&str>) -> anyhow::Result<()> {
 fn say(text: &str) {
     drop(writeln!(std::io::stderr(), "{text}"));
 }
-

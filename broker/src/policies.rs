@@ -87,7 +87,10 @@ impl Policies {
     /// Why the newest files are not in force, if they are not.
     #[must_use]
     pub fn refused(&self) -> Option<Arc<str>> {
-        self.refused.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.refused
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// Loads `dir` and lets it take force.
@@ -104,16 +107,24 @@ impl Policies {
             Err(error) => Err(Refused::Load(error)),
         };
         let text = result.as_ref().err().map(ToString::to_string);
-        *self.refused.write().unwrap_or_else(PoisonError::into_inner) = text.as_deref().map(Into::into);
+        *self.refused.write().unwrap_or_else(PoisonError::into_inner) =
+            text.as_deref().map(Into::into);
         let tried = text.as_ref().map(|text| Digest::of(text.as_bytes()));
         if let (Some(text), true) = (text, tried.is_some() && tried != *changing) {
-            ledger.record(refused(&was, &text), None, Vec::new()).await?;
+            ledger
+                .record(refused(&was, &text), None, Vec::new())
+                .await?;
         }
         *changing = tried;
         result
     }
 
-    async fn swap(&self, was: &PolicySet, set: PolicySet, ledger: &Ledger) -> Result<Reload, Refused> {
+    async fn swap(
+        &self,
+        was: &PolicySet,
+        set: PolicySet,
+        ledger: &Ledger,
+    ) -> Result<Reload, Refused> {
         let pol = hash(&set);
         if pol == hash(was) {
             return Ok(Reload::Same(pol));
@@ -131,7 +142,11 @@ impl Policies {
 /// # Errors
 /// [`Refused::Serial`].
 pub fn follows(was: u64, now: u64) -> Result<(), Refused> {
-    if (was == 0 && now == 0) || now > was { Ok(()) } else { Err(Refused::Serial { was, now }) }
+    if (was == 0 && now == 0) || now > was {
+        Ok(())
+    } else {
+        Err(Refused::Serial { was, now })
+    }
 }
 
 /// Records that `set` takes force.
@@ -146,20 +161,30 @@ pub async fn take(
     let files = set.files();
     let mut body = Map::new();
     body.insert("files".to_owned(), json!(files.digests()));
-    let what = PolicyLoaded { ok: true, tried: None, was };
+    let what = PolicyLoaded {
+        ok: true,
+        tried: None,
+        was,
+    };
     let row = PolicyRow {
         pol: hash(set).to_string(),
         serial: set.serial().unwrap_or(0),
         files: texts(files).to_string(),
     };
     let entry = entry(hash(set), what, body);
-    ledger.record(entry, None, vec![Write::PolicySet(row)]).await.map(drop)
+    ledger
+        .record(entry, None, vec![Write::PolicySet(row)])
+        .await
+        .map(drop)
 }
 
 /// Policies are UTF-8: the loader refuses anything else.
 fn texts(files: &Files) -> Value {
     let text = |(path, bytes): (&str, &[u8])| {
-        (path.to_owned(), Value::String(String::from_utf8_lossy(bytes).into_owned()))
+        (
+            path.to_owned(),
+            Value::String(String::from_utf8_lossy(bytes).into_owned()),
+        )
     };
     Value::Object(files.iter().map(text).collect())
 }
@@ -186,7 +211,15 @@ fn refused(was: &PolicySet, text: &str) -> Entry {
     let mut body = Map::new();
     let errors: String = text.chars().take(8_000).collect();
     body.insert("errors".to_owned(), Value::String(errors));
-    entry(hash(was), PolicyLoaded { ok: false, tried: None, was: None }, body)
+    entry(
+        hash(was),
+        PolicyLoaded {
+            ok: false,
+            tried: None,
+            was: None,
+        },
+        body,
+    )
 }
 
 fn entry(pol: Digest, what: PolicyLoaded, body: Map<String, Value>) -> Entry {
@@ -214,9 +247,14 @@ mod tests {
 
     #[test]
     fn a_serial_only_grows() {
-        for (was, now, may) in
-            [(0, 0, true), (0, 1, true), (3, 4, true), (3, 3, false), (3, 2, false), (3, 0, false)]
-        {
+        for (was, now, may) in [
+            (0, 0, true),
+            (0, 1, true),
+            (3, 4, true),
+            (3, 3, false),
+            (3, 2, false),
+            (3, 0, false),
+        ] {
             assert_eq!(follows(was, now).is_ok(), may, "{was} then {now}");
         }
     }

@@ -43,7 +43,10 @@ impl App {
         &self,
         work: impl Future<Output = T> + Send + 'static,
     ) -> Result<T, Failure> {
-        #[expect(clippy::disallowed_methods, reason = "the one `detached`; its panic comes back here")]
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the one `detached`; its panic comes back here"
+        )]
         let task = tokio::spawn(work);
         task.await.map_err(|error| {
             tracing::error!(%error, "a walk ended in a panic");
@@ -56,11 +59,17 @@ impl App {
     /// # Errors
     /// [`Refused`]; the set in force stays.
     pub async fn reload(&self) -> Result<Reload, Refused> {
-        let result = self.broker.policies.reload(&self.policy_dir, &self.broker.ledger).await;
+        let result = self
+            .broker
+            .policies
+            .reload(&self.policy_dir, &self.broker.ledger)
+            .await;
         match &result {
             Ok(Reload::Same(_)) => {}
             Ok(Reload::Taken(pol)) => tracing::info!(%pol, "policies took force"),
-            Err(refused) => tracing::error!(%refused, "policies were refused; the last good set decides"),
+            Err(refused) => {
+                tracing::error!(%refused, "policies were refused; the last good set decides")
+            }
         }
         result
     }
@@ -83,7 +92,12 @@ impl App {
         loop {
             tokio::time::sleep(SWEEP).await;
             let now = self.broker.clock.now().as_millis();
-            let overdue = self.broker.store.overdue_requests(now).await.unwrap_or_default();
+            let overdue = self
+                .broker
+                .store
+                .overdue_requests(now)
+                .await
+                .unwrap_or_default();
             for row in overdue {
                 if let Err(error) = self.broker.expire(&row).await {
                     tracing::warn!(%error, request = row.id, "a request could not be ended");
@@ -135,7 +149,12 @@ impl Service {
         let watch_policies = config.policy.reload == config::Reload::Watch;
         let connections = usize::try_from(config.limits.connections).unwrap_or(usize::MAX);
         let grace = start::duration(config.server.shutdown_grace);
-        let Built { app, committer, pin, announcement } = start::build(config, clock, absent).await?;
+        let Built {
+            app,
+            committer,
+            pin,
+            announcement,
+        } = start::build(config, clock, absent).await?;
         let mut writers = JoinSet::new();
         writers.spawn(committer.run());
         if let Some(pin) = pin {
@@ -143,13 +162,29 @@ impl Service {
         }
         announcement.record(&app).await?;
         let app = Arc::new(app);
-        Ok(Self { app, doors, writers, watch_policies, connections, grace })
+        Ok(Self {
+            app,
+            doors,
+            writers,
+            watch_policies,
+            connections,
+            grace,
+        })
     }
 
     /// Serves until `stop` turns true, then drains: open requests end, the ledger closes last.
     pub async fn run(self, stop: watch::Receiver<bool>) {
-        let Self { app, doors, writers, .. } = self;
-        let bounds = Bounds { connections: self.connections, grace: self.grace, stop };
+        let Self {
+            app,
+            doors,
+            writers,
+            ..
+        } = self;
+        let bounds = Bounds {
+            connections: self.connections,
+            grace: self.grace,
+            stop,
+        };
         let mut chores = JoinSet::new();
         chores.spawn(Arc::clone(&app).sweep_requests());
         if self.watch_policies {
@@ -158,11 +193,23 @@ impl Service {
         app.broker.roster.warm_up(app.broker.clock.now());
         let mut open = JoinSet::new();
         let router = http::public(Arc::clone(&app)).merge(doors.extra);
-        open.spawn(listen::tcp(doors.api, observed(router, &app), bounds.clone()));
+        open.spawn(listen::tcp(
+            doors.api,
+            observed(router, &app),
+            bounds.clone(),
+        ));
         if let Some(ops) = doors.ops {
-            open.spawn(listen::tcp(ops, http::ops(Arc::clone(&app)), bounds.clone()));
+            open.spawn(listen::tcp(
+                ops,
+                http::ops(Arc::clone(&app)),
+                bounds.clone(),
+            ));
         }
-        open.spawn(listen::unix(doors.socket, http::socket(Arc::clone(&app)), bounds));
+        open.spawn(listen::unix(
+            doors.socket,
+            http::socket(Arc::clone(&app)),
+            bounds,
+        ));
         drop(app);
         open.join_all().await;
         chores.shutdown().await; // the last holders of the ledger's door
@@ -181,7 +228,10 @@ async fn observe(State(limit): State<Duration>, request: Request, next: Next) ->
     let answered = tokio::time::timeout(limit, next.run(request)).await;
     let response = answered.unwrap_or_else(|_| {
         let detail = "no answer in time; what was begun goes on and is recorded";
-        axum::response::IntoResponse::into_response(Failure::from(Problem::new(Code::Unavailable, detail)))
+        axum::response::IntoResponse::into_response(Failure::from(Problem::new(
+            Code::Unavailable,
+            detail,
+        )))
     });
     let (status, took) = (response.status().as_u16(), watch.elapsed());
     tracing::info!(%method, path, status, micros = took.as_micros(), "request");
@@ -193,17 +243,25 @@ async fn observe(State(limit): State<Duration>, request: Request, next: Next) ->
 /// # Errors
 /// The system's, if a handler cannot be set.
 pub fn signals(app: Arc<App>) -> std::io::Result<watch::Receiver<bool>> {
-    let mut signals = [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()]
-        .into_iter()
-        .map(signal)
-        .collect::<Result<Vec<Signal>, _>>()?
-        .into_iter();
-    let (Some(mut term), Some(mut int), Some(mut hup)) = (signals.next(), signals.next(), signals.next())
+    let mut signals = [
+        SignalKind::terminate(),
+        SignalKind::interrupt(),
+        SignalKind::hangup(),
+    ]
+    .into_iter()
+    .map(signal)
+    .collect::<Result<Vec<Signal>, _>>()?
+    .into_iter();
+    let (Some(mut term), Some(mut int), Some(mut hup)) =
+        (signals.next(), signals.next(), signals.next())
     else {
         return Err(std::io::Error::other("no signal handlers"));
     };
     let (stop, stopped) = watch::channel(false);
-    #[expect(clippy::disallowed_methods, reason = "started by main, ends with the process")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "started by main, ends with the process"
+    )]
     drop(tokio::spawn(async move {
         loop {
             tokio::select! {

@@ -121,8 +121,16 @@ pub async fn build(
     let settings = config.settings();
     let set = load_policies(config.policy.dir.clone()).await?;
     let origin = config.ledger.origin.clone();
-    let passphrase = config.keys.passphrase.as_ref().map(config::SecretRef::read).transpose()?;
-    let folder = Folder { dir: &config.keys.dir, passphrase: passphrase.as_ref() };
+    let passphrase = config
+        .keys
+        .passphrase
+        .as_ref()
+        .map(config::SecretRef::read)
+        .transpose()?;
+    let folder = Folder {
+        dir: &config.keys.dir,
+        passphrase: passphrase.as_ref(),
+    };
     let keys = folder.open(authority_of(&config), now)?;
     let tasks = Tasks::new(&keys.tasks, &origin);
     let (site, minting) = site(&config, keys)?;
@@ -130,10 +138,14 @@ pub async fn build(
 
     let (store, writer) = Store::open(config.store.url.path(), &origin).await?;
     let opened = match absent {
-        Absent::Begin => Ledger::open_or_begin(store.clone(), writer, site, Arc::clone(&clock)).await,
+        Absent::Begin => {
+            Ledger::open_or_begin(store.clone(), writer, site, Arc::clone(&clock)).await
+        }
         Absent::Refuse => Ledger::open(store.clone(), writer, site, Arc::clone(&clock)).await,
     }?;
-    let (was, serial) = opened.policy.map_or((None, 0), |(pol, serial)| (Some(pol), serial));
+    let (was, serial) = opened
+        .policy
+        .map_or((None, 0), |(pol, serial)| (Some(pol), serial));
     let set_is_new = was != Some(Digest::from_bytes(*set.hash().as_bytes()));
     if set_is_new && was.is_some() {
         policies::follows(serial, set.serial().unwrap_or(0))?;
@@ -155,8 +167,18 @@ pub async fn build(
         policy_dir: config.policy.dir,
         request_timeout: duration(config.server.request_timeout),
     };
-    let announcement = Announcement { is_new: opened.is_new, was, set_is_new, config: settings };
-    Ok(Built { app, committer: opened.committer, pin: opened.pin, announcement })
+    let announcement = Announcement {
+        is_new: opened.is_new,
+        was,
+        set_is_new,
+        config: settings,
+    };
+    Ok(Built {
+        app,
+        committer: opened.committer,
+        pin: opened.pin,
+        announcement,
+    })
 }
 
 impl Announcement {
@@ -171,8 +193,15 @@ impl Announcement {
             let ca = app.broker.ca.issuing_key();
             let jwt = app.broker.ca.jwt_key();
             for (usage, key) in [(KeyUse::Ca, ca), (KeyUse::Jwt, jwt)] {
-                let added = kind::KeyAdded { key, not_after: None, usage, vkey: None };
-                ledger.record(note(added.into(), Map::new()), None, Vec::new()).await?;
+                let added = kind::KeyAdded {
+                    key,
+                    not_after: None,
+                    usage,
+                    vkey: None,
+                };
+                ledger
+                    .record(note(added.into(), Map::new()), None, Vec::new())
+                    .await?;
             }
         }
         let loaded = kind::ConfigLoaded {
@@ -183,8 +212,13 @@ impl Announcement {
         };
         let mut body = Map::new();
         body.insert("settings".to_owned(), self.config);
-        body.insert("storage".to_owned(), json!({ "engine": "sqlite", "synchronous": "full" }));
-        ledger.record(note(loaded.into(), body), None, Vec::new()).await?;
+        body.insert(
+            "storage".to_owned(),
+            json!({ "engine": "sqlite", "synchronous": "full" }),
+        );
+        ledger
+            .record(note(loaded.into(), body), None, Vec::new())
+            .await?;
         if self.set_is_new {
             policies::take(&app.broker.policies.in_force(), self.was, ledger).await?;
         }
@@ -220,9 +254,8 @@ pub fn roster(issuers: BTreeMap<String, config::Issuer>) -> Result<Roster, Start
 }
 
 fn faults(faults: &[(String, Fault)]) -> String {
-    let line = |(name, fault): &(String, Fault)| {
-        format!("[issuer.{name}] {} {}", fault.key, fault.text)
-    };
+    let line =
+        |(name, fault): &(String, Fault)| format!("[issuer.{name}] {} {}", fault.key, fault.text);
     faults.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
@@ -236,7 +269,13 @@ fn site(config: &Config, keys: Keyring) -> Result<(Site, Minting), StartError> {
         pin: (!config.ledger.pin.as_os_str().is_empty()).then(|| config.ledger.pin.clone()),
         queue: usize::try_from(config.limits.queue).unwrap_or(usize::MAX),
     };
-    Ok((site, Minting { issuing: keys.issuing, jwt: keys.jwt }))
+    Ok((
+        site,
+        Minting {
+            issuing: keys.issuing,
+            jwt: keys.jwt,
+        },
+    ))
 }
 
 /// The keys that mint.
@@ -246,7 +285,11 @@ struct Minting {
 }
 
 fn authority(config: &Config, keys: Minting) -> Result<Authority, StartError> {
-    let profiles = config.ca.profiles.iter().map(|(name, it)| profile(name, it));
+    let profiles = config
+        .ca
+        .profiles
+        .iter()
+        .map(|(name, it)| profile(name, it));
     let parts = AuthorityParts {
         trust_domain: config.ca.trust_domain.as_str().to_owned(),
         url: config.server.url.as_str().to_owned(),
@@ -256,7 +299,11 @@ fn authority(config: &Config, keys: Minting) -> Result<Authority, StartError> {
         jwt_max_ttl: config.jwt.max_ttl,
         profiles: profiles.collect::<Result<_, _>>()?,
         backdate: config.ca.backdate,
-        pki_url: config.server.pki_url.as_ref().map(|url| url.as_str().to_owned()),
+        pki_url: config
+            .server
+            .pki_url
+            .as_ref()
+            .map(|url| url.as_str().to_owned()),
         arc: None,
         own_keys: Vec::new(),
     };
@@ -264,7 +311,11 @@ fn authority(config: &Config, keys: Minting) -> Result<Authority, StartError> {
 }
 
 fn profile(name: &str, it: &config::Profile) -> Result<Profile, ProfileError> {
-    let eku: Vec<_> = it.eku.iter().map(|usage| usage.as_str().to_owned()).collect();
+    let eku: Vec<_> = it
+        .eku
+        .iter()
+        .map(|usage| usage.as_str().to_owned())
+        .collect();
     let common_name = it.cn_from.map_or("", |source| source.as_str());
     Profile::new(name, &eku, &it.dns_from, common_name, it.max_ttl)
 }
@@ -289,7 +340,15 @@ pub fn duration(seconds: stint_policy::Seconds) -> Duration {
 /// An entry about the broker itself, about nobody.
 fn note(what: What, body: Map<String, serde_json::Value>) -> Entry {
     let id = EntryId::from_bytes(random::bytes()).to_string();
-    Entry { id, subj: None, by: None, behalf: None, pol: None, what, body: salted(body) }
+    Entry {
+        id,
+        subj: None,
+        by: None,
+        behalf: None,
+        pol: None,
+        what,
+        body: salted(body),
+    }
 }
 
 /// Refuses a config that trusts the published key of the dev issuers.
@@ -300,10 +359,16 @@ pub fn refuse_dev_issuers(config: &Config) -> Result<(), StartError> {
     let trusts = |keys: &serde_json::Value| {
         let keys = keys.get("keys").and_then(serde_json::Value::as_array);
         keys.into_iter().flatten().any(|key| {
-            key.get("n").and_then(serde_json::Value::as_str).is_some_and(crate::dev::is_dev_key)
+            key.get("n")
+                .and_then(serde_json::Value::as_str)
+                .is_some_and(crate::dev::is_dev_key)
         })
     };
-    match config.issuers.iter().find(|(_, issuer)| issuer.config.jwks.as_ref().is_some_and(trusts)) {
+    match config
+        .issuers
+        .iter()
+        .find(|(_, issuer)| issuer.config.jwks.as_ref().is_some_and(trusts))
+    {
         Some((name, _)) => Err(StartError::DevIssuer(name.clone())),
         None => Ok(()),
     }

@@ -102,7 +102,9 @@ pub enum Error {
     #[error(transparent)]
     Place(#[from] PlaceError),
     /// The linked SQLite can corrupt a WAL database (3.7.0 to 3.51.2).
-    #[error("SQLite {0} is linked, at least 3.51.3 is needed: older ones can corrupt a WAL database")]
+    #[error(
+        "SQLite {0} is linked, at least 3.51.3 is needed: older ones can corrupt a WAL database"
+    )]
     TooOld(String),
 }
 
@@ -113,7 +115,10 @@ impl Store {
     /// # Errors
     /// [`Error`] names the file and the setting or statement that failed.
     pub async fn open(path: &Path, log: &str) -> Result<(Self, SqliteConnection), Error> {
-        let failed = |source| Error::Database { path: path.to_owned(), source };
+        let failed = |source| Error::Database {
+            path: path.to_owned(),
+            source,
+        };
         let lock = Arc::new(Lock::take(path)?);
         let options = SqliteConnectOptions::new()
             .filename(path)
@@ -128,18 +133,29 @@ impl Store {
             .pragma("secure_delete", "ON")
             .pragma("mmap_size", "0")
             .pragma("cache_size", "-16384");
-        let mut writer = SqliteConnection::connect_with(&options).await.map_err(failed)?;
+        let mut writer = SqliteConnection::connect_with(&options)
+            .await
+            .map_err(failed)?;
         read_back(path, &mut writer).await?;
-        sqlx::migrate!("../migrations/sqlite").run(&mut writer).await.map_err(|source| {
-            Error::Migrate { path: path.to_owned(), source: Box::new(source) }
-        })?;
+        sqlx::migrate!("../migrations/sqlite")
+            .run(&mut writer)
+            .await
+            .map_err(|source| Error::Migrate {
+                path: path.to_owned(),
+                source: Box::new(source),
+            })?;
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)
             .acquire_timeout(Duration::from_millis(2_000))
             .connect_with(options.read_only(true).create_if_missing(false))
             .await
             .map_err(failed)?;
-        let store = Self { path: path.to_owned(), log: log.to_owned(), readers, _lock: lock };
+        let store = Self {
+            path: path.to_owned(),
+            log: log.to_owned(),
+            readers,
+            _lock: lock,
+        };
         Ok((store, writer))
     }
 
@@ -162,7 +178,10 @@ impl Store {
 
     /// Names the file in an engine's error.
     pub(crate) fn failed(&self, source: sqlx::Error) -> Error {
-        Error::Database { path: self.path.clone(), source }
+        Error::Database {
+            path: self.path.clone(),
+            source,
+        }
     }
 }
 
@@ -173,7 +192,10 @@ pub(crate) fn json<T: serde::Serialize>(rows: &T) -> Result<String, sqlx::Error>
 
 /// Reads back what was set: a setting that was silently ignored loses commits on power loss.
 async fn read_back(path: &Path, writer: &mut SqliteConnection) -> Result<(), Error> {
-    let failed = |source| Error::Database { path: path.to_owned(), source };
+    let failed = |source| Error::Database {
+        path: path.to_owned(),
+        source,
+    };
     let version: String = sqlx::query("SELECT sqlite_version()")
         .fetch_one(&mut *writer)
         .await
@@ -183,14 +205,22 @@ async fn read_back(path: &Path, writer: &mut SqliteConnection) -> Result<(), Err
         return Err(Error::TooOld(version));
     }
     for (name, statement, wanted) in SETTINGS {
-        let row = sqlx::query(*statement).fetch_one(&mut *writer).await.map_err(failed)?;
+        let row = sqlx::query(*statement)
+            .fetch_one(&mut *writer)
+            .await
+            .map_err(failed)?;
         let found = row
             .try_get::<String, _>(0)
             .or_else(|_| row.try_get::<i64, _>(0).map(|number| number.to_string()))
             .map_err(failed)?;
         if found != *wanted {
             let path = path.to_owned();
-            return Err(Error::Setting { path, name, wanted, found });
+            return Err(Error::Setting {
+                path,
+                name,
+                wanted,
+                found,
+            });
         }
     }
     Ok(())
@@ -198,7 +228,9 @@ async fn read_back(path: &Path, writer: &mut SqliteConnection) -> Result<(), Err
 
 /// `3.51.3` as 3051003, the form of `sqlite3_libversion_number`; unreadable parts count as 0.
 fn number(version: &str) -> u64 {
-    let mut parts = version.split('.').map(|part| part.parse::<u64>().unwrap_or(0));
+    let mut parts = version
+        .split('.')
+        .map(|part| part.parse::<u64>().unwrap_or(0));
     let mut next = || parts.next().unwrap_or(0);
     next() * 1_000_000 + next() * 1_000 + next()
 }

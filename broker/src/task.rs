@@ -33,7 +33,10 @@ impl Tasks {
     #[must_use]
     pub fn new(key: &[u8; 32], log: &str) -> Self {
         let key = hmac::Key::new(hmac::HMAC_SHA256, key);
-        Self { key, prefix: format!("stint/task/v1\n{log}\n") }
+        Self {
+            key,
+            prefix: format!("stint/task/v1\n{log}\n"),
+        }
     }
 
     /// The id of the task called `name`: the first 128 bits of HMAC(K, "stint/task/v1\n" ‖ log ‖
@@ -62,14 +65,21 @@ impl Tasks {
         store: &Store,
         now: Timestamp,
     ) -> Result<Result<Open, Fault>, Error> {
-        let Some(evidence) = caller.task() else { return Ok(Err(Fault::TaskRequired)) };
+        let Some(evidence) = caller.task() else {
+            return Ok(Err(Fault::TaskRequired));
+        };
         let id = self.id(&evidence.name);
         if named.is_some_and(|named| named != evidence.name && named != id.to_string()) {
             let text = "is not the task of the evidence; leave it out";
-            return Ok(Err(Fault::Field { name: "task", text: text.to_owned() }));
+            return Ok(Err(Fault::Field {
+                name: "task",
+                text: text.to_owned(),
+            }));
         }
         let found = store.task(&id.to_string(), now.as_millis()).await?;
-        let opened = found.as_ref().map_or(now, |found| Timestamp::from_millis(found.opened));
+        let opened = found
+            .as_ref()
+            .map_or(now, |found| Timestamp::from_millis(found.opened));
         let deadline = match &found {
             Some(found) => found.deadline.map(Timestamp::from_millis),
             None => evidence.life.map(|life| now.plus(life)),
@@ -90,7 +100,11 @@ impl Tasks {
         if deadline.is_some_and(|deadline| deadline <= now) {
             return Ok(Err(Fault::TaskOver));
         }
-        Ok(Ok(Open { task, history, outcomes }))
+        Ok(Ok(Open {
+            task,
+            history,
+            outcomes,
+        }))
     }
 }
 
@@ -112,7 +126,11 @@ impl Open {
             opened: self.task.opened.as_millis(),
             deadline: self.task.deadline.map(Timestamp::as_millis),
             initiator: caller.task().and_then(|task| task.initiator.clone()),
-            caller: (principal.id.to_string(), principal.kind.as_str(), principal.issuer.clone()),
+            caller: (
+                principal.id.to_string(),
+                principal.kind.as_str(),
+                principal.issuer.clone(),
+            ),
         }
     }
 }

@@ -13,7 +13,9 @@ use crate::config::{LogFormat, Telemetry};
 /// When `log` is no filter.
 pub fn install(telemetry: &Telemetry) -> Result<(), ParseError> {
     let filter = EnvFilter::builder().parse(&telemetry.log)?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr);
     let json = match telemetry.log_format {
         LogFormat::Auto => !io::stderr().is_terminal(),
         LogFormat::Json => true,

@@ -257,6 +257,10 @@ const CREDENTIALS: &str = "CREDENTIALS_DIRECTORY";
 const LARGEST: usize = 64 * 1024;
 
 #[cfg(test)]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "what a secret reads as is what is tested"
+)]
 mod tests {
     use std::fs;
     use std::os::unix::fs::{PermissionsExt, symlink};

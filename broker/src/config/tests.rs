@@ -1,5 +1,10 @@
 //! What operators read: whole reports, as they are printed.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "what a secret reads as is what is tested"
+)]
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 

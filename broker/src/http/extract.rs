@@ -29,21 +29,32 @@ impl<T: DeserializeOwned> FromRequest<Arc<App>> for Strict<T> {
             let detail = "send `Content-Type: application/json` and no content encoding";
             return Err(Problem::new(Code::UnsupportedMediaType, detail).into());
         }
-        let body = Bytes::from_request(request, app).await.map_err(|rejection| {
-            let detail = "the body is larger than 64 KiB";
-            match rejection.status().as_u16() {
-                413 => Failure::from(Problem::new(Code::TooLarge, detail)),
-                _ => Problem::new(Code::Malformed, "the body did not arrive whole").into(),
-            }
-        })?;
-        strict::read(&body, Limits::WIRE).map(Self).map_err(|error| {
-            Problem::new(Code::Malformed, format!("the body is not the documented JSON: {error}")).into()
-        })
+        let body = Bytes::from_request(request, app)
+            .await
+            .map_err(|rejection| {
+                let detail = "the body is larger than 64 KiB";
+                match rejection.status().as_u16() {
+                    413 => Failure::from(Problem::new(Code::TooLarge, detail)),
+                    _ => Problem::new(Code::Malformed, "the body did not arrive whole").into(),
+                }
+            })?;
+        strict::read(&body, Limits::WIRE)
+            .map(Self)
+            .map_err(|error| {
+                Problem::new(
+                    Code::Malformed,
+                    format!("the body is not the documented JSON: {error}"),
+                )
+                .into()
+            })
     }
 }
 
 fn is_json(headers: &HeaderMap) -> bool {
-    let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    let kind = headers
+        .get(CONTENT_TYPE)
+        .and_then(|kind| kind.to_str().ok())
+        .unwrap_or_default();
     let essence = kind.split(';').next().unwrap_or_default().trim();
     essence.eq_ignore_ascii_case("application/json") && !headers.contains_key("content-encoding")
 }
@@ -63,12 +74,22 @@ impl FromRequestParts<Arc<App>> for Bearer {
             Ok(Some(proof)) => {
                 let url = format!("{}{}", app.broker.terms.url, parts.uri.path());
                 let now = app.broker.clock.now();
-                let request = dpop::Request { method: parts.method.as_str(), url: &url, token: Some(token) };
-                Some(dpop::check(proof, &request, now).map_err(|_| Failure::dpop())?)
+                let request = dpop::Request {
+                    method: parts.method.as_str(),
+                    url: &url,
+                    token: Some(token),
+                };
+                Some(
+                    dpop::check(proof, &request, now)
+                        .map_err(|dpop::InvalidProof| Failure::dpop())?,
+                )
             }
         };
         let proof = dpop.map(|dpop| dpop.proof);
-        let evidence = Evidence { token: Secret::new(token.to_owned()), proof };
+        let evidence = Evidence {
+            token: Secret::new(token.to_owned()),
+            proof,
+        };
         Ok(Self(Presented { evidence, dpop }))
     }
 }
@@ -94,7 +115,7 @@ fn one<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>,
     let mut values = headers.get_all(name).iter();
     match (values.next(), values.next()) {
         (None, _) => Ok(None),
-        (Some(value), None) => value.to_str().map(Some).map_err(|_| ()),
+        (Some(value), None) => value.to_str().map(Some).or(Err(())),
         (Some(_), Some(_)) => Err(()),
     }
 }

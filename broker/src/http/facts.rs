@@ -25,13 +25,23 @@ pub(super) async fn who_am_i(
 ) -> Result<Response, Failure> {
     let watch = Stopwatch::start();
     let now = app.broker.clock.now();
-    let caller = app.broker.roster.authenticate(&presented.evidence, now).await;
+    let caller = app
+        .broker
+        .roster
+        .authenticate(&presented.evidence, now)
+        .await;
     let caller = evenly(watch, caller.map_err(Error::from)).await?;
     let principal = caller.principal();
     let policy = app.broker.policies.in_force();
-    let owner = principal.owner.clone().or_else(|| policy.owner_of(&principal.id));
+    let owner = principal
+        .owner
+        .clone()
+        .or_else(|| policy.owner_of(&principal.id));
     let claims = &principal.claims;
-    let platform = claims.platform.iter().map(|(name, record)| (name.clone(), values(record)));
+    let platform = claims
+        .platform
+        .iter()
+        .map(|(name, record)| (name.clone(), values(record)));
     let view = wire::WhoAmI {
         spiffe_id: principal.id.to_string(),
         kind: principal.kind.as_str().to_owned(),
@@ -63,7 +73,10 @@ fn values(record: &Attributes) -> BTreeMap<String, Value> {
         Attribute::String(value) => json!(value),
         Attribute::Strings(values) => json!(values),
     };
-    record.iter().map(|(name, attribute)| (name.clone(), value(attribute))).collect()
+    record
+        .iter()
+        .map(|(name, attribute)| (name.clone(), value(attribute)))
+        .collect()
 }
 
 /// `GET /v1/trust`: what to pin, and what evidence must be made for.
@@ -94,14 +107,20 @@ pub(super) async fn trust(State(app): State<Arc<App>>) -> Response {
 
 /// `GET /v1/trust/bundle`: the roots, PEM.
 pub(super) async fn bundle(State(app): State<Arc<App>>) -> Response {
-    let headers = [(CONTENT_TYPE.as_str(), "application/x-pem-file"), (CACHE_CONTROL.as_str(), PUBLIC)];
+    let headers = [
+        (CONTENT_TYPE.as_str(), "application/x-pem-file"),
+        (CACHE_CONTROL.as_str(), PUBLIC),
+    ];
     (headers, app.broker.ca.trust_bundle_pem().to_owned()).into_response()
 }
 
 /// `GET /v1/policy`: which set decides.
 pub(super) async fn policy(State(app): State<Arc<App>>) -> Response {
     let set = app.broker.policies.in_force();
-    answer(StatusCode::OK, &json!({ "policy_version": set.hash().to_string(), "serial": set.serial() }))
+    answer(
+        StatusCode::OK,
+        &json!({ "policy_version": set.hash().to_string(), "serial": set.serial() }),
+    )
 }
 
 /// `GET /oauth2/jwks` (RFC 7517).
@@ -126,7 +145,9 @@ pub(super) async fn metadata(State(app): State<Arc<App>>) -> Response {
 /// What anybody may keep for five minutes.
 fn public<T: serde::Serialize>(body: &T) -> Response {
     let mut response = answer(StatusCode::OK, body);
-    response.headers_mut().insert(CACHE_CONTROL, axum::http::HeaderValue::from_static(PUBLIC));
+    response
+        .headers_mut()
+        .insert(CACHE_CONTROL, axum::http::HeaderValue::from_static(PUBLIC));
     response
 }
 

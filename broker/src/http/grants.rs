@@ -28,7 +28,9 @@ pub(super) async fn issue(
     let watch = Stopwatch::start();
     let ask = ask(body)?;
     let walk = Arc::clone(&app.broker);
-    let outcome = app.detached(async move { walk.issue(&presented, &ask).await }).await?;
+    let outcome = app
+        .detached(async move { walk.issue(&presented, &ask).await })
+        .await?;
     let outcome = evenly(watch, outcome).await?;
     match outcome {
         Outcome::Denied(denied) => Err(denied.into()),
@@ -50,7 +52,13 @@ pub(super) async fn judge(
         "hold" => wire::Outcome::Hold,
         _ => wire::Outcome::Deny,
     };
-    Ok(answer(StatusCode::OK, &wire::DryRun { outcome, decision_receipt: judged.receipt }))
+    Ok(answer(
+        StatusCode::OK,
+        &wire::DryRun {
+            outcome,
+            decision_receipt: judged.receipt,
+        },
+    ))
 }
 
 /// Failed evidence is answered no sooner than 3 ms after it was read: no fast path tells which
@@ -65,16 +73,27 @@ pub(super) async fn evenly<T>(watch: Stopwatch, result: Result<T, Error>) -> Res
 /// Wire to domain: form alone is judged here.
 fn ask(body: wire::Ask) -> Result<Ask, Failure> {
     if body.on_behalf_of.is_some() {
-        return Err(invalid("`on_behalf_of` is not offered yet: ask for yourself"));
+        return Err(invalid(
+            "`on_behalf_of` is not offered yet: ask for yourself",
+        ));
     }
     if body.ttl_s == Some(0) {
         return Err(invalid("`ttl_s` is at least 1"));
     }
-    if body.reason.as_ref().is_some_and(|reason| reason.chars().count() > MAX_REASON) {
+    if body
+        .reason
+        .as_ref()
+        .is_some_and(|reason| reason.chars().count() > MAX_REASON)
+    {
         return Err(invalid("`reason` is longer than 500 characters"));
     }
     let named = |audience: &String| audience.is_empty() || audience.len() > MAX_NAME;
-    if body.audience.iter().chain(&body.credential.audience).any(named) {
+    if body
+        .audience
+        .iter()
+        .chain(&body.credential.audience)
+        .any(named)
+    {
         return Err(invalid("`audience` is 1 to 1,024 bytes"));
     }
     if let (Some(outer), Some(inner)) = (&body.audience, &body.credential.audience)
@@ -113,7 +132,10 @@ fn invalid(detail: &str) -> Failure {
 
 /// 201.
 fn view(broker: &Broker, granted: Granted) -> wire::Granted {
-    let Granted { credential, receipt } = granted;
+    let Granted {
+        credential,
+        receipt,
+    } = granted;
     let grant = credential.grant();
     let (from, until) = (credential.not_before(), credential.not_after());
     wire::Granted {
@@ -129,7 +151,10 @@ fn view(broker: &Broker, granted: Granted) -> wire::Granted {
         shortened_by: grant.shortened_by().to_vec(),
         trust_bundle: broker.ca.trust_bundle_pem().to_owned(),
         policy_version: grant.pol().to_string(),
-        ledger: wire::LedgerProof { seq: receipt.seq(), receipt: receipt.proof_text() },
+        ledger: wire::LedgerProof {
+            seq: receipt.seq(),
+            receipt: receipt.proof_text(),
+        },
         credential: secret(credential),
     }
 }
@@ -142,18 +167,33 @@ fn renewal(from: Timestamp, until: Timestamp) -> Timestamp {
 
 fn secret(credential: Credential) -> wire::Credential {
     match credential {
-        Credential::Jwt { token, audience, jti, .. } => {
-            wire::Credential::Jwt { token: wire::Token::new(token), audience, jti }
-        }
-        Credential::X509 { certificate_pem, chain_pem, serial, spiffe_id, .. } => {
-            wire::Credential::X509 {
-                certificate: certificate_pem,
-                chain: chain_pem.to_vec(),
-                serial,
-                spiffe_id: spiffe_id.to_string(),
-            }
-        }
-        _ => wire::Credential::Jwt { token: wire::Token::new(String::new()), audience: String::new(), jti: String::new() },
+        Credential::Jwt {
+            token,
+            audience,
+            jti,
+            ..
+        } => wire::Credential::Jwt {
+            token: wire::Token::new(token),
+            audience,
+            jti,
+        },
+        Credential::X509 {
+            certificate_pem,
+            chain_pem,
+            serial,
+            spiffe_id,
+            ..
+        } => wire::Credential::X509 {
+            certificate: certificate_pem,
+            chain: chain_pem.to_vec(),
+            serial,
+            spiffe_id: spiffe_id.to_string(),
+        },
+        _ => wire::Credential::Jwt {
+            token: wire::Token::new(String::new()),
+            audience: String::new(),
+            jti: String::new(),
+        },
     }
 }
 
@@ -178,7 +218,11 @@ fn parked(broker: &Broker, held: &Held) -> Response {
         needs: needs.collect(),
         approve_url: url.clone(),
         retry_after_s: POLL_S,
-        next_action: wire::NextAction { kind: wire::NextKind::Wait, command: None, url: Some(url) },
+        next_action: wire::NextAction {
+            kind: wire::NextKind::Wait,
+            command: None,
+            url: Some(url),
+        },
     };
     let mut response = answer(StatusCode::ACCEPTED, &held);
     let headers = response.headers_mut();
@@ -193,7 +237,10 @@ fn parked(broker: &Broker, held: &Held) -> Response {
 pub(crate) fn answer<T: Serialize>(status: StatusCode, body: &T) -> Response {
     match serde_json::to_vec(body) {
         Ok(json) => {
-            let headers = [("content-type", "application/json"), (CACHE_CONTROL.as_str(), "no-store")];
+            let headers = [
+                ("content-type", "application/json"),
+                (CACHE_CONTROL.as_str(), "no-store"),
+            ];
             (status, headers, json).into_response()
         }
         Err(error) => {

@@ -23,19 +23,26 @@ pub(super) async fn live() -> StatusCode {
 pub(super) async fn ready(State(app): State<Arc<App>>) -> Response {
     let checks = checks(&app);
     let fatal = |check: &Value| check["fatal"] == json!(true) && check["ok"] == json!(false);
-    let status = if checks.iter().any(fatal) { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
+    let status = if checks.iter().any(fatal) {
+        StatusCode::SERVICE_UNAVAILABLE
+    } else {
+        StatusCode::OK
+    };
     answer(status, &checks)
 }
 
 fn checks(app: &App) -> Vec<Value> {
     let ledger = app.broker.ledger.state();
     let detail = match &ledger {
-        LedgerState::Diverged(why) | LedgerState::Full(why) | LedgerState::Unknown(why) => why.clone(),
+        LedgerState::Diverged(why) | LedgerState::Full(why) | LedgerState::Unknown(why) => {
+            why.clone()
+        }
         LedgerState::Open => format!("{} entries", app.broker.ledger.published().size),
     };
     let ok = ledger == LedgerState::Open;
-    let mut checks =
-        vec![json!({"check": "ledger", "fatal": true, "ok": ok, "code": ledger.code(), "detail": detail})];
+    let mut checks = vec![
+        json!({"check": "ledger", "fatal": true, "ok": ok, "code": ledger.code(), "detail": detail}),
+    ];
     let policy = app.broker.policies.refused();
     checks.push(json!({
         "check": "policy", "fatal": false, "ok": policy.is_none(),
@@ -56,10 +63,16 @@ fn checks(app: &App) -> Vec<Value> {
 
 /// `POST /v1/policy/reload` on the operator socket: the answer is the version that now decides.
 pub(super) async fn reload(State(app): State<Arc<App>>) -> Result<Response, Failure> {
-    let done = app.reload().await.map_err(|refused| Failure::operator(refused.to_string()))?;
+    let done = app
+        .reload()
+        .await
+        .map_err(|refused| Failure::operator(refused.to_string()))?;
     let (changed, pol) = match done {
         Reload::Same(pol) => (false, pol),
         Reload::Taken(pol) => (true, pol),
     };
-    Ok(answer(StatusCode::OK, &json!({ "policy_version": pol.to_string(), "changed": changed })))
+    Ok(answer(
+        StatusCode::OK,
+        &json!({ "policy_version": pol.to_string(), "changed": changed }),
+    ))
 }

@@ -15,22 +15,40 @@ use crate::serve::App;
 
 /// `GET /v1/ledger/checkpoint`: the newest signed note (C2SP tlog-tiles).
 pub(super) async fn checkpoint(State(app): State<Arc<App>>) -> Response {
-    let headers = [(CONTENT_TYPE.as_str(), "text/plain; charset=utf-8"), (CACHE_CONTROL.as_str(), "no-cache")];
-    (headers, app.broker.ledger.published().checkpoint.to_string()).into_response()
+    let headers = [
+        (CONTENT_TYPE.as_str(), "text/plain; charset=utf-8"),
+        (CACHE_CONTROL.as_str(), "no-cache"),
+    ];
+    (
+        headers,
+        app.broker.ledger.published().checkpoint.to_string(),
+    )
+        .into_response()
 }
 
 /// `GET /v1/ledger/bundle?from=SEQ&to=SEQ`: headers, bodies and proofs of a range, as one file.
 /// The export is an entry itself.
-pub(super) async fn bundle(State(app): State<Arc<App>>, request: Request) -> Result<Response, Failure> {
+pub(super) async fn bundle(
+    State(app): State<Arc<App>>,
+    request: Request,
+) -> Result<Response, Failure> {
     let range = range(request.uri().query().unwrap_or_default())?;
-    let file = app.broker.export(range).await.map_err(|error| match error {
-        ExportError::Range { .. } => Problem::new(Code::InvalidField, error.to_string()).into(),
-        ExportError::Ledger(_) | ExportError::Store(_) | ExportError::Write(_) => {
-            Failure::operator(error.to_string())
-        }
-    })?;
+    let file = app
+        .broker
+        .export(range)
+        .await
+        .map_err(|error| match error {
+            ExportError::Range { .. } => Problem::new(Code::InvalidField, error.to_string()).into(),
+            ExportError::Ledger(_) | ExportError::Store(_) | ExportError::Write(_) => {
+                Failure::operator(error.to_string())
+            }
+        })?;
     let stream = ReaderStream::new(tokio::fs::File::from_std(file));
-    Ok(([(CONTENT_TYPE, "application/zip")], Body::from_stream(stream)).into_response())
+    Ok((
+        [(CONTENT_TYPE, "application/zip")],
+        Body::from_stream(stream),
+    )
+        .into_response())
 }
 
 fn range(query: &str) -> Result<Range, Failure> {
@@ -42,9 +60,10 @@ fn range(query: &str) -> Result<Range, Failure> {
             "to" => &mut range.to,
             _ => return Err(Problem::new(Code::InvalidField, "say `from` and `to` alone").into()),
         };
-        let number = value.parse().map_err(|_| {
-            Problem::new(Code::InvalidField, format!("`{name}` is the number of an entry"))
-        })?;
+        let Ok(number) = value.parse() else {
+            let detail = format!("`{name}` is the number of an entry");
+            return Err(Problem::new(Code::InvalidField, detail).into());
+        };
         *place = Some(number);
     }
     Ok(range)

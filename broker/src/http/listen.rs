@@ -67,7 +67,10 @@ pub async fn unix(listener: UnixListener, router: Router, mut bounds: Bounds) {
             Ok(peer) if peer.uid() == own || peer.uid() == 0 => {
                 open.serve(stream, router.clone(), bounds.stop.clone(), permit);
             }
-            Ok(peer) => tracing::warn!(uid = peer.uid(), "a stranger knocked at the operator socket"),
+            Ok(peer) => tracing::warn!(
+                uid = peer.uid(),
+                "a stranger knocked at the operator socket"
+            ),
             Err(error) => tracing::warn!(%error, "a peer of the operator socket cannot be named"),
         }
     }
@@ -81,7 +84,10 @@ struct Connections {
 
 impl Connections {
     fn new(bounds: &Bounds) -> Self {
-        Self { tasks: JoinSet::new(), permits: Arc::new(Semaphore::new(bounds.connections)) }
+        Self {
+            tasks: JoinSet::new(),
+            permits: Arc::new(Semaphore::new(bounds.connections)),
+        }
     }
 
     /// Room for one more, or nothing when it is time to stop.
@@ -131,7 +137,10 @@ impl Connections {
     async fn drain(mut self, grace: Duration) {
         let ended = async { while self.tasks.join_next().await.is_some() {} };
         if tokio::time::timeout(grace, ended).await.is_err() {
-            tracing::warn!(open = self.tasks.len(), "connections were cut at the end of the grace");
+            tracing::warn!(
+                open = self.tasks.len(),
+                "connections were cut at the end of the grace"
+            );
         }
     }
 }

@@ -25,13 +25,22 @@ impl Failure {
         let challenge = Some(CHALLENGE);
         let mut problem = Problem::new(Code::LoginRequired, detail);
         problem.next_action = Some(next(NextKind::Login));
-        Self { problem: Box::new(problem), challenge }
+        Self {
+            problem: Box::new(problem),
+            challenge,
+        }
     }
 
     /// A DPoP proof that does not hold: one sentence for every way to fail.
     pub fn dpop() -> Self {
-        let problem = Problem::new(Code::InvalidDpopProof, "the DPoP proof does not hold for this request");
-        Self { problem: Box::new(problem), challenge: Some(DPOP_CHALLENGE) }
+        let problem = Problem::new(
+            Code::InvalidDpopProof,
+            "the DPoP proof does not hold for this request",
+        );
+        Self {
+            problem: Box::new(problem),
+            challenge: Some(DPOP_CHALLENGE),
+        }
     }
 
     /// An operator's action on the socket that did not succeed: the cause is theirs to read.
@@ -42,7 +51,10 @@ impl Failure {
 
 impl From<Problem> for Failure {
     fn from(problem: Problem) -> Self {
-        Self { problem: Box::new(problem), challenge: None }
+        Self {
+            problem: Box::new(problem),
+            challenge: None,
+        }
     }
 }
 
@@ -71,11 +83,17 @@ impl From<Denied> for Failure {
     fn from(denied: Denied) -> Self {
         let (mut problem, receipt) = match denied.why {
             Refusal::Form(fault) => (Problem::new(code(&fault), fault.to_string()), None),
-            Refusal::Policy { receipt, proof_required: true } => {
+            Refusal::Policy {
+                receipt,
+                proof_required: true,
+            } => {
                 let detail = "policy wants a credential bound to a key: send a DPoP proof";
                 (Problem::new(Code::ProofRequired, detail), Some(receipt))
             }
-            Refusal::Policy { receipt, proof_required: false } => {
+            Refusal::Policy {
+                receipt,
+                proof_required: false,
+            } => {
                 let detail = "no policy lets this caller do this; the decision receipt says why";
                 (Problem::new(Code::Denied, detail), Some(receipt))
             }
@@ -123,21 +141,33 @@ fn unavailable(error: &Error) -> Failure {
 }
 
 fn next(kind: NextKind) -> NextAction {
-    NextAction { kind, command: None, url: None }
+    NextAction {
+        kind,
+        command: None,
+        url: None,
+    }
 }
 
 /// Not there, and not yours: the same 404.
 pub(crate) async fn not_found() -> Failure {
-    Problem::new(Code::NotFound, "there is nothing here under this name and method").into()
+    Problem::new(
+        Code::NotFound,
+        "there is nothing here under this name and method",
+    )
+    .into()
 }
 
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
-        let status = StatusCode::from_u16(self.problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let status =
+            StatusCode::from_u16(self.problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let body = serde_json::to_vec(&self.problem).unwrap_or_default();
         let mut response = (status, body).into_response();
         let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        headers.insert(
+            CONTENT_TYPE,
+            HeaderValue::from_static("application/problem+json"),
+        );
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if let Some(challenge) = self.challenge {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));

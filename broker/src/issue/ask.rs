@@ -118,12 +118,17 @@ impl Broker {
         policy: &PolicySet,
     ) -> Result<Result<(Asked, Open), Fault>, Stop> {
         let named = case.ask.task.as_deref();
-        let found = self.tasks.of(case.caller, named, &self.store, case.now).await;
+        let found = self
+            .tasks
+            .of(case.caller, named, &self.store, case.now)
+            .await;
         let task = match found.map_err(unreadable)? {
             Ok(task) => task,
             Err(fault) => return Ok(Err(fault)),
         };
-        Ok(self.understand(case, policy, &task).map(|asked| (asked, task)))
+        Ok(self
+            .understand(case, policy, &task)
+            .map(|asked| (asked, task)))
     }
 
     fn understand(&self, case: &Case<'_>, policy: &PolicySet, task: &Open) -> Result<Asked, Fault> {
@@ -131,34 +136,53 @@ impl Broker {
         let action = action(&ask.action, policy)?;
         let resources = resources(&ask.resources, policy)?;
         let key = ask.key()?;
-        let proof = case.caller.proof().or_else(|| key.as_ref().map(SubjectKey::thumbprint));
-        let want = self.want(case, key.is_some())?;
+        let proof = case
+            .caller
+            .proof()
+            .or_else(|| key.as_ref().map(SubjectKey::thumbprint));
+        let want = self.want(case)?;
         let input = ask.input.clone().map(Input::new);
         let canonical = self.canonical(case, task, (&action, &resources, &want, input.as_ref()))?;
         let digest = Digest::of(&canonical);
-        Ok(Asked { action, resources, want, key, proof, input, digest, canonical })
+        Ok(Asked {
+            action,
+            resources,
+            want,
+            key,
+            proof,
+            input,
+            digest,
+            canonical,
+        })
     }
 
-    fn want(&self, case: &Case<'_>, certified: bool) -> Result<Want, Fault> {
+    fn want(&self, case: &Case<'_>) -> Result<Want, Fault> {
         let asked = &case.ask.credential;
-        let kind = match asked.kind {
-            KindAsked::Jwt => CredentialKind::Jwt,
-            KindAsked::X509 => CredentialKind::X509,
-            KindAsked::Unsupported => {
-                return Err(Fault::Unsupported("credentials are of kind `x509` or `jwt`"));
+        let (kind, bind) = match (asked.kind, case.caller.proof()) {
+            (KindAsked::Jwt, None) => (CredentialKind::Jwt, Binding::Bearer),
+            (KindAsked::Jwt, Some(_)) => (CredentialKind::Jwt, Binding::Dpop),
+            (KindAsked::X509, _) => (CredentialKind::X509, Binding::Key),
+            (KindAsked::Unsupported, _) => {
+                return Err(Fault::Unsupported(
+                    "credentials are of kind `x509` or `jwt`",
+                ));
             }
         };
-        let profile = asked.profile.clone().unwrap_or_else(|| "default".to_owned());
+        let profile = asked
+            .profile
+            .clone()
+            .unwrap_or_else(|| "default".to_owned());
         if !self.ca.has_profile(&profile) {
             return Err(Fault::Unsupported("there is no such profile"));
         }
-        let bind = match case.caller.proof() {
-            _ if certified => Binding::Key,
-            Some(_) => Binding::Dpop,
-            None => Binding::Bearer,
-        };
         let ttl = case.ask.ttl.unwrap_or(self.terms.default_ttl);
-        Ok(Want { kind, profile, bind, audience: asked.audience.clone(), ttl })
+        Ok(Want {
+            kind,
+            profile,
+            bind,
+            audience: asked.audience.clone(),
+            ttl,
+        })
     }
 
     /// The bytes of the ask's digest (POLICY.md §3.4): another byte is another ask.
@@ -180,8 +204,14 @@ impl Broker {
             "ttl_s": want.ttl.as_u32(),
         });
         if let Some(members) = ask.as_object_mut() {
-            members.extend(want.audience.as_ref().map(|to| ("audience".to_owned(), json!(to))));
-            members.extend(input.map(|input| ("input".to_owned(), Value::Object(input.members().clone()))));
+            members.extend(
+                want.audience
+                    .as_ref()
+                    .map(|to| ("audience".to_owned(), json!(to))),
+            );
+            members.extend(
+                input.map(|input| ("input".to_owned(), Value::Object(input.members().clone()))),
+            );
         }
         let mut bytes = DIGEST_CONTEXT.to_vec();
         let canonical = stint_audit::canonical::canonical(&ask).map_err(|error| Fault::Field {
@@ -194,9 +224,14 @@ impl Broker {
 
     /// The bounds that are known before policy is asked (inv. 7).
     pub(super) fn ceilings(&self, case: &Case<'_>, asked: &Asked, task: &Open) -> Vec<Ceiling> {
-        let named = |name: &str, not_after| Ceiling { name: name.to_owned(), not_after };
-        let mut ceilings =
-            self.ca.ceilings(asked.want.kind, &asked.want.profile, case.now).unwrap_or_default();
+        let named = |name: &str, not_after| Ceiling {
+            name: name.to_owned(),
+            not_after,
+        };
+        let mut ceilings = self
+            .ca
+            .ceilings(asked.want.kind, &asked.want.profile, case.now)
+            .unwrap_or_default();
         ceilings.push(named("policy.max_ttl", case.now.plus(self.terms.max_ttl)));
         ceilings.extend(task.task.deadline.map(|deadline| named("task", deadline)));
         ceilings.extend(case.caller.ceiling().cloned());
@@ -207,17 +242,23 @@ impl Broker {
 impl Ask {
     fn key(&self) -> Result<Option<SubjectKey>, Fault> {
         let unusable = |error: KeyError| Fault::Key(error.to_string());
-        match (self.credential.kind, &self.credential.key, &self.credential.audience) {
+        match (
+            self.credential.kind,
+            &self.credential.key,
+            &self.credential.audience,
+        ) {
             (KindAsked::X509, _, Some(_)) => Err(field("audience", "is for JWTs; leave it out")),
             (KindAsked::X509, None, None) => Err(field("credential", "needs a `csr`")),
             (KindAsked::X509, Some(KeyText::Csr(csr)), None) => {
                 SubjectKey::from_csr(csr).map(Some).map_err(unusable)
             }
-            (KindAsked::X509, Some(KeyText::Spki(_)), None) => {
-                Err(Fault::Key("a bare `spki` proves no key: send a `csr`".to_owned()))
-            }
+            (KindAsked::X509, Some(KeyText::Spki(_)), None) => Err(Fault::Key(
+                "a bare `spki` proves no key: send a `csr`".to_owned(),
+            )),
             (KindAsked::Jwt, Some(_), _) => Err(field("credential", "of kind `jwt` takes no key")),
-            (KindAsked::Jwt, None, None) => Err(field("audience", "is missing: whom is the JWT for?")),
+            (KindAsked::Jwt, None, None) => {
+                Err(field("audience", "is missing: whom is the JWT for?"))
+            }
             (KindAsked::Jwt | KindAsked::Unsupported, None, _)
             | (KindAsked::Unsupported, Some(_), _) => Ok(None),
         }
@@ -255,14 +296,23 @@ impl Asked {
     /// What the CA needs beside the grant. Serial and `jti` are drawn here, since `prepare` is pure.
     pub(super) fn order(&self) -> Order {
         match &self.key {
-            Some(key) => Order::X509 { key: key.clone(), serial: Serial::from_random(random::bytes()) },
-            None => Order::Jwt { jti: random::bytes(), confirmation: self.proof },
+            Some(key) => Order::X509 {
+                key: key.clone(),
+                serial: Serial::from_random(random::bytes()),
+            },
+            None => Order::Jwt {
+                jti: random::bytes(),
+                confirmation: self.proof,
+            },
         }
     }
 
     /// The ask as its request keeps it: what the digest is of, and the caller's own words.
     pub(super) fn described(&self, reason: Option<&str>) -> String {
-        let canonical = self.canonical.get(DIGEST_CONTEXT.len()..).unwrap_or_default();
+        let canonical = self
+            .canonical
+            .get(DIGEST_CONTEXT.len()..)
+            .unwrap_or_default();
         let ask: Value = serde_json::from_slice(canonical).unwrap_or_default();
         json!({ "ask": ask, "reason": reason }).to_string()
     }
@@ -274,7 +324,9 @@ impl Asked {
 }
 
 fn action(text: &str, policy: &PolicySet) -> Result<ActionId, Fault> {
-    let known = ActionId::parse(text).ok().and_then(|action| policy.resolve_action(&action));
+    let known = ActionId::parse(text)
+        .ok()
+        .and_then(|action| policy.resolve_action(&action));
     known.ok_or_else(|| Fault::Action(text.to_owned()))
 }
 
@@ -292,7 +344,10 @@ fn resources(texts: &[String], policy: &PolicySet) -> Result<Resources, Fault> {
 }
 
 fn field(name: &'static str, text: &str) -> Fault {
-    Fault::Field { name, text: text.to_owned() }
+    Fault::Field {
+        name,
+        text: text.to_owned(),
+    }
 }
 
 impl From<PrepareError> for Fault {
@@ -302,7 +357,8 @@ impl From<PrepareError> for Fault {
 }
 
 /// Nobody is excluded from voting as long as nobody votes.
-static NOBODY: std::collections::BTreeSet<stint_policy::PersonId> = std::collections::BTreeSet::new();
+static NOBODY: std::collections::BTreeSet<stint_policy::PersonId> =
+    std::collections::BTreeSet::new();
 
 /// So that no ask can make an entry that is too large to record (LEDGER.md §2).
 const MAX_RESOURCES: usize = 16 * 1024;

@@ -40,7 +40,11 @@ impl Facts<'_> {
         let mut body = self.block(ledger);
         put(&mut body, "policies", json!(grant.policies()));
         put(&mut body, "profile", json!(grant.profile()));
-        put(&mut body, "key", json!(unsigned.key_digest().map(|key| key.to_string())));
+        put(
+            &mut body,
+            "key",
+            json!(unsigned.key_digest().map(|key| key.to_string())),
+        );
         put(&mut body, "serial", json!(unsigned.serial_hex()));
         put(&mut body, "jti", json!(unsigned.jti()));
         let limits = json!({
@@ -67,7 +71,8 @@ impl Facts<'_> {
     /// The rows of a grant.
     pub(super) fn grant_writes(&self, unsigned: &Unsigned) -> Vec<Write> {
         let grant = unsigned.grant();
-        let mut writes = self.writes(grant.reads_history());
+        let mut writes = self.writes();
+        writes.extend(grant.reads_history().then(|| self.same_history()));
         writes.push(Write::Grant(GrantRow {
             id: grant.id().to_string(),
             task: self.task.id(),
@@ -91,7 +96,11 @@ impl Facts<'_> {
             first: false,
             opens: false,
             parent: None,
-            quorum: quorum.needs().iter().map(|need| u64::from(need.votes.get())).collect(),
+            quorum: quorum
+                .needs()
+                .iter()
+                .map(|need| u64::from(need.votes.get()))
+                .collect(),
             task: self.task.id(),
         };
         self.entry(ledger, row.id.clone(), what.into(), body)
@@ -99,9 +108,15 @@ impl Facts<'_> {
 
     /// The row of a parked ask.
     pub(super) fn park(&self, quorum: &Quorum, terms: &Terms) -> RequestRow {
-        let ttl = quorum.request_ttl().map_or(terms.request_ttl, |ttl| ttl.min(terms.request_ttl));
+        let ttl = quorum
+            .request_ttl()
+            .map_or(terms.request_ttl, |ttl| ttl.min(terms.request_ttl));
         let end = self.case.now.plus(ttl);
-        let expires = self.task.task.deadline.map_or(end, |deadline| deadline.min(end));
+        let expires = self
+            .task
+            .task
+            .deadline
+            .map_or(end, |deadline| deadline.min(end));
         RequestRow {
             id: RequestId::from_bytes(random::bytes()).to_string(),
             digest: self.asked.digest.to_string(),
@@ -166,7 +181,11 @@ impl Facts<'_> {
         put(&mut body, "error", json!(error.to_string()));
         let why = match error {
             SignError::Signer(_) => SignFault::Signer,
-            _ => SignFault::Mismatch,
+            SignError::Ended
+            | SignError::Mismatch
+            | SignError::NotGranted
+            | SignError::OtherBytes
+            | SignError::OtherLog => SignFault::Mismatch,
         };
         Entry {
             id: EntryId::from_bytes(random::bytes()).to_string(),
@@ -174,19 +193,29 @@ impl Facts<'_> {
             by: None,
             behalf: None,
             pol: None,
-            what: kind::SignFailed { grant: receipt.header().id.clone(), of: receipt.seq(), why }.into(),
+            what: kind::SignFailed {
+                grant: receipt.header().id.clone(),
+                of: receipt.seq(),
+                why,
+            }
+            .into(),
             body: salted(body),
         }
     }
 
     /// The rows that every outcome of a read ask brings.
-    pub(super) fn writes(&self, reads_history: bool) -> Vec<Write> {
+    pub(super) fn writes(&self) -> Vec<Write> {
         let mut writes = self.spend();
         writes.push(Write::OpenTask(self.task.row(self.case.caller)));
-        if reads_history {
-            writes.push(Write::HistoryIs { task: self.task.id(), outcomes: self.task.outcomes });
-        }
         writes
+    }
+
+    /// For a decision that read the task's history: it must still be the same.
+    pub(super) fn same_history(&self) -> Write {
+        Write::HistoryIs {
+            task: self.task.id(),
+            outcomes: self.task.outcomes,
+        }
     }
 
     /// The evidence is used up in the outcome's own transaction.
@@ -209,7 +238,10 @@ impl Facts<'_> {
 
 /// Serial or `jti`: one of them is there.
 fn unique(unsigned: &Unsigned) -> String {
-    unsigned.serial_hex().or_else(|| unsigned.jti().map(str::to_owned)).unwrap_or_default()
+    unsigned
+        .serial_hex()
+        .or_else(|| unsigned.jti().map(str::to_owned))
+        .unwrap_or_default()
 }
 
 /// `denied`, because the ask could not be read: no task may be known, and policy was not asked.
@@ -231,7 +263,16 @@ pub(super) fn unreadable(
         | Fault::Unsupported(_) => DenyReason::Form,
     };
     let id = DecisionId::from_bytes(random::bytes());
-    (id, entry(case, ledger, (id.to_string(), denied(why, task)), pol(policy), body))
+    (
+        id,
+        entry(
+            case,
+            ledger,
+            (id.to_string(), denied(why, task)),
+            pol(policy),
+            body,
+        ),
+    )
 }
 
 /// `denied`, because the evidence came a second time.
@@ -282,7 +323,12 @@ pub(super) fn spent_token(case: &Case<'_>, task: &str, proof: Option<[u8; 32]>) 
         Reuse::SameKey => proof.map(|key| Digest::from_bytes(key).to_string()),
     };
     let until = replay.until.as_millis();
-    SpentRow { key: replay_key(case), proof, task: task.to_owned(), until }
+    SpentRow {
+        key: replay_key(case),
+        proof,
+        task: task.to_owned(),
+        until,
+    }
 }
 
 /// The replay key as tables name it.
@@ -297,7 +343,9 @@ pub(super) fn pol(policy: &PolicySet) -> Digest {
 
 /// The task an unread ask is refused in, as far as its evidence says.
 pub(super) fn task_of(case: &Case<'_>, tasks: &Tasks) -> Option<String> {
-    case.caller.task().map(|task| tasks.id(&task.name).to_string())
+    case.caller
+        .task()
+        .map(|task| tasks.id(&task.name).to_string())
 }
 
 fn block(case: &Case<'_>, ledger: &Ledger) -> Map<String, Value> {
@@ -337,7 +385,15 @@ fn entry(
     body: Map<String, Value>,
 ) -> Entry {
     let subj = Some(subject(case, ledger).pseudonym);
-    Entry { id, subj, by: None, behalf: None, pol: Some(pol), what, body: salted(body) }
+    Entry {
+        id,
+        subj,
+        by: None,
+        behalf: None,
+        pol: Some(pol),
+        what,
+        body: salted(body),
+    }
 }
 
 fn subject(case: &Case<'_>, ledger: &Ledger) -> stint_audit::subject::Subject {
@@ -345,7 +401,13 @@ fn subject(case: &Case<'_>, ledger: &Ledger) -> stint_audit::subject::Subject {
 }
 
 fn denied(why: DenyReason, task: Option<String>) -> What {
-    kind::Denied { first: false, request: None, task, why }.into()
+    kind::Denied {
+        first: false,
+        request: None,
+        task,
+        why,
+    }
+    .into()
 }
 
 fn needs(quorum: &Quorum) -> Value {
@@ -376,7 +438,10 @@ fn put(body: &mut Map<String, Value>, name: &str, value: Value) {
 
 /// A body with its salt.
 pub(crate) fn salted(what: Map<String, Value>) -> Body {
-    Body { salt: random::bytes(), what }
+    Body {
+        salt: random::bytes(),
+        what,
+    }
 }
 
 fn millis(time: Timestamp) -> u64 {

@@ -7,16 +7,16 @@ use std::fs::File;
 use std::io::{self, Seek, SeekFrom, Write};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
+use stint_audit::Checkpoint;
 use stint_audit::bundle::{self, BundleSink, Contents, Manifest, Promise, Proofs};
 use stint_audit::tree::{Frontier, Growth};
-use stint_audit::Checkpoint;
 use thiserror::Error;
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipWriter};
 
 use super::{Ledger, Published};
-use crate::store::trail::{self, BatchRow};
 use crate::store;
+use crate::store::trail::{self, BatchRow};
 
 /// Entries from `from` up to, not including, `to`. Absent: all there are.
 #[derive(Debug, Clone, Copy, Default)]
@@ -66,7 +66,14 @@ impl Ledger {
         let proofs = self.proofs(from, to, size).await?;
         let (headers, header_feed) = sync_channel(PAGES);
         let (bodies, body_feed) = sync_channel(PAGES);
-        let job = Job { from, to, now, proofs, published, vkey: self.vkey.to_string() };
+        let job = Job {
+            from,
+            to,
+            now,
+            proofs,
+            published,
+            vkey: self.vkey.to_string(),
+        };
         let writer = tokio::task::spawn_blocking(move || job.write(header_feed, body_feed));
         let fed = async {
             self.feed_headers(from, to, headers).await?;
@@ -79,10 +86,18 @@ impl Ledger {
     }
 
     /// Reads the headers of `[from, to)` page by page; whoever writes sets the pace.
-    async fn feed_headers(&self, from: u64, to: u64, pages: Pages<Vec<u8>>) -> Result<(), ExportError> {
+    async fn feed_headers(
+        &self,
+        from: u64,
+        to: u64,
+        pages: Pages<Vec<u8>>,
+    ) -> Result<(), ExportError> {
         let mut next = from;
         while next < to {
-            let batches = self.store.batches(trail::signed(next), trail::signed(to), BATCHES).await?;
+            let batches = self
+                .store
+                .batches(trail::signed(next), trail::signed(to), BATCHES)
+                .await?;
             let wanted = |(seq, _): &(u64, &[u8])| (next..to).contains(seq);
             let entries = batches.iter().flat_map(BatchRow::entries).filter(wanted);
             let page: Vec<_> = entries.map(|(_, header)| header.to_vec()).collect();
@@ -98,12 +113,23 @@ impl Ledger {
     }
 
     /// The same for the bodies that are still there.
-    async fn feed_bodies(&self, from: u64, to: u64, pages: Pages<(u64, Vec<u8>)>) -> Result<(), ExportError> {
+    async fn feed_bodies(
+        &self,
+        from: u64,
+        to: u64,
+        pages: Pages<(u64, Vec<u8>)>,
+    ) -> Result<(), ExportError> {
         let mut next = from;
         while next < to {
             let end = to.min(next + BODIES);
-            let bodies = self.store.bodies(trail::signed(next), trail::signed(end)).await?;
-            let page = bodies.into_iter().map(|(seq, body)| (seq.unsigned_abs(), body)).collect();
+            let bodies = self
+                .store
+                .bodies(trail::signed(next), trail::signed(end))
+                .await?;
+            let page = bodies
+                .into_iter()
+                .map(|(seq, body)| (seq.unsigned_abs(), body))
+                .collect();
             if !send(&pages, page).await {
                 break;
             }
@@ -118,12 +144,19 @@ impl Ledger {
         let mut leaves = Vec::new();
         let mut next = 0;
         while next < size {
-            let batches = self.store.batches(trail::signed(next), trail::signed(size), BATCHES).await?;
+            let batches = self
+                .store
+                .batches(trail::signed(next), trail::signed(size), BATCHES)
+                .await?;
             if batches.is_empty() {
                 return Err(damaged(next).into());
             }
             for hash in batches.iter().flat_map(BatchRow::leaves) {
-                if next < from { before.push(hash) } else { leaves.push(hash) }
+                if next < from {
+                    before.push(hash)
+                } else {
+                    leaves.push(hash)
+                }
                 next += 1;
             }
         }
@@ -157,7 +190,8 @@ impl Job {
         headers: Receiver<Vec<Vec<u8>>>,
         bodies: Receiver<Vec<(u64, Vec<u8>)>>,
     ) -> io::Result<File> {
-        let (checkpoint, _) = Checkpoint::parse_note(&self.published.checkpoint).map_err(io::Error::other)?;
+        let (checkpoint, _) =
+            Checkpoint::parse_note(&self.published.checkpoint).map_err(io::Error::other)?;
         let key = self.vkey.parse().map_err(io::Error::other)?;
         let contents = Contents {
             manifest: Manifest {
@@ -202,7 +236,10 @@ impl BundleSink for Zip {
 }
 
 fn damaged(seq: u64) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, format!("entry {seq} is not in the store"))
+    io::Error::new(
+        io::ErrorKind::InvalidData,
+        format!("entry {seq} is not in the store"),
+    )
 }
 
 /// Batches read at once.

@@ -12,7 +12,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::{Error, Job, Lost, Published, Sealing, State, Unit, is_full, is_io};
 use crate::clock::Clock;
 use crate::store::{
-    GrantRow, PolicyRow, RequestRow, SpentRow, TaskRow, Write, policies, requests, spent, tasks, trail,
+    GrantRow, PolicyRow, RequestRow, SpentRow, TaskRow, Write, policies, requests, spent, tasks,
+    trail,
 };
 
 /// Owns the writer's connection and the head. Whoever opened the ledger runs it.
@@ -32,6 +33,10 @@ pub struct Committer {
 }
 
 /// What a transaction came to, before COMMIT.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one at a time, and nearly always the large one"
+)]
 enum Attempt {
     /// The head in the store is not ours.
     Forked,
@@ -89,7 +94,10 @@ impl Committer {
                 Ok(Attempt::Written(written)) => return self.finish(written, jobs).await,
                 Ok(Attempt::Forked) => {
                     self.roll_back().await;
-                    let detail = format!("the stored head is not head {} of this process", self.head.size());
+                    let detail = format!(
+                        "the stored head is not head {} of this process",
+                        self.head.size()
+                    );
                     return self.refuse(jobs, State::Diverged(detail));
                 }
                 Err(Failure::Form(form)) => {
@@ -110,28 +118,54 @@ impl Committer {
         self.statement("BEGIN IMMEDIATE").await?;
         let guards = Guards::of(jobs);
         let mut lost = self.policy_changed(jobs);
-        let news = guards.hold(&mut self.db, self.head.log(), &mut lost).await?;
+        let news = guards
+            .hold(&mut self.db, self.head.log(), &mut lost)
+            .await?;
         if !lost.is_empty() {
             return Ok(Attempt::Lost(lost));
         }
-        let pol = jobs.iter().filter_map(|job| takes_force(&job.unit)).last().or(self.pol);
+        let pol = jobs
+            .iter()
+            .rev()
+            .find_map(|job| takes_force(&job.unit))
+            .or(self.pol);
         let recorded: Vec<_> = jobs.iter().map(|job| job.unit.entry.is_some()).collect();
         let (entries, seqs) = news.entries(jobs, self.head.size());
-        Effects::of(jobs, &seqs).apply(&mut self.db, self.head.log()).await?;
+        Effects::of(jobs, &seqs)
+            .apply(&mut self.db, self.head.log())
+            .await?;
         if entries.is_empty() {
-            return Ok(Attempt::Written(Written { batch: None, recorded, pol }));
+            return Ok(Attempt::Written(Written {
+                batch: None,
+                recorded,
+                pol,
+            }));
         }
-        let batch = self.head.extend(&self.node, millis(&*self.clock), entries)?;
+        let batch = self
+            .head
+            .extend(&self.node, millis(&*self.clock), entries)?;
         let mac = batch.head().mac(&self.sealing.mac);
         let moved =
             trail::extend(&mut self.db, &self.head, &batch, &self.node, mac.as_bytes()).await?;
-        let written = Written { batch: Some(batch), recorded, pol };
-        Ok(if moved { Attempt::Written(written) } else { Attempt::Forked })
+        let written = Written {
+            batch: Some(batch),
+            recorded,
+            pol,
+        };
+        Ok(if moved {
+            Attempt::Written(written)
+        } else {
+            Attempt::Forked
+        })
     }
 
     /// COMMIT, and what follows from it: head, checkpoint, receipts, answers.
     async fn finish(&mut self, written: Written, jobs: Vec<Job>) {
-        let Written { batch, recorded, pol } = written;
+        let Written {
+            batch,
+            recorded,
+            pol,
+        } = written;
         if let Err(source) = self.statement("COMMIT").await {
             // A failed COMMIT is an unknown outcome: read the store, then answer.
             self.roll_back().await;
@@ -141,18 +175,32 @@ impl Committer {
         }
         // From here on the batch is durable, and receipts may exist.
         self.pol = pol;
-        let mut receipts = batch.map(|batch| self.publish(batch)).unwrap_or_default().into_iter();
+        let mut receipts = batch
+            .map(|batch| self.publish(batch))
+            .unwrap_or_default()
+            .into_iter();
         let mut recorded = recorded.into_iter();
-        answer_all(jobs, || Ok(recorded.next().filter(|has| *has).and_then(|_| receipts.next())));
+        answer_all(jobs, || {
+            Ok(recorded
+                .next()
+                .filter(|has| *has)
+                .and_then(|_| receipts.next()))
+        });
     }
 
     /// The head moves, and is signed.
     fn publish(&mut self, batch: Batch) -> Vec<Receipt> {
-        #[expect(clippy::disallowed_methods, reason = "the one place, right after COMMIT")]
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the one place, right after COMMIT"
+        )]
         let durable = batch.durable(&self.sealing.log_key);
         self.head = durable.head;
         let checkpoint = durable.checkpoint.into();
-        self.published.send_replace(Published { size: self.head.size(), checkpoint });
+        self.published.send_replace(Published {
+            size: self.head.size(),
+            checkpoint,
+        });
         self.say(State::Open);
         durable.receipts
     }
@@ -170,7 +218,10 @@ impl Committer {
         let mut in_force = self.pol;
         let mut lost = Vec::new();
         for (place, job) in jobs.iter().enumerate() {
-            if job.unit.pol.is_some() && takes_force(&job.unit).is_none() && job.unit.pol != in_force {
+            if job.unit.pol.is_some()
+                && takes_force(&job.unit).is_none()
+                && job.unit.pol != in_force
+            {
                 lost.push((place, Lost::Policy));
             }
             in_force = takes_force(&job.unit).or(in_force);
@@ -288,15 +339,26 @@ impl<'a> Guards<'a> {
         if !self.park.is_empty() {
             let rows: Vec<_> = self.park.iter().map(|(_, row)| *row).collect();
             let parked = requests::park(db, log, &rows).await?;
-            lost.extend(missing(self.park.iter().map(|(at, row)| (*at, &*row.id)), &parked, Lost::Parked));
+            lost.extend(missing(
+                self.park.iter().map(|(at, row)| (*at, &*row.id)),
+                &parked,
+                Lost::Parked,
+            ));
         }
         if !self.expire.is_empty() {
             let ids: Vec<_> = self.expire.iter().map(|(_, id)| *id).collect();
             let expired = requests::expire(db, log, &ids).await?;
-            lost.extend(missing(self.expire.iter().copied(), &expired, Lost::Pending));
+            lost.extend(missing(
+                self.expire.iter().copied(),
+                &expired,
+                Lost::Pending,
+            ));
         }
         if self.open.is_empty() {
-            return Ok(News { tasks: HashSet::new(), callers: HashSet::new() });
+            return Ok(News {
+                tasks: HashSet::new(),
+                callers: HashSet::new(),
+            });
         }
         let tasks = tasks::open(db, log, &self.open).await?;
         let callers = tasks::meet(db, log, &self.open).await?;
@@ -312,12 +374,21 @@ impl<'a> Guards<'a> {
         if !self.spend.is_empty() {
             let rows: Vec<_> = self.spend.iter().map(|(_, row)| *row).collect();
             let new = spent::spend(db, log, &rows).await?;
-            let used: Vec<_> = self.spend.iter().filter(|(_, row)| !new.contains(&row.key)).collect();
+            let used: Vec<_> = self
+                .spend
+                .iter()
+                .filter(|(_, row)| !new.contains(&row.key))
+                .collect();
             if !used.is_empty() {
                 let keys: Vec<_> = used.iter().map(|(_, row)| &*row.key).collect();
                 let first = spent::first_uses(db, log, &keys).await?;
-                let again = |row: &SpentRow| first.get(&row.key).is_some_and(|use_| use_.is_again(row));
-                lost.extend(used.iter().filter(|(_, row)| !again(row)).map(|(at, _)| (*at, Lost::Spent)));
+                let again =
+                    |row: &SpentRow| first.get(&row.key).is_some_and(|use_| use_.is_again(row));
+                lost.extend(
+                    used.iter()
+                        .filter(|(_, row)| !again(row))
+                        .map(|(at, _)| (*at, Lost::Spent)),
+                );
             }
         }
         if !self.replayed.is_empty() {
@@ -347,7 +418,10 @@ fn missing<'a>(
     came: &HashSet<String>,
     lost: Lost,
 ) -> Vec<(usize, Lost)> {
-    asked.filter(|(_, key)| !came.contains(*key)).map(|(place, _)| (place, lost)).collect()
+    asked
+        .filter(|(_, key)| !came.contains(*key))
+        .map(|(place, _)| (place, lost))
+        .collect()
 }
 
 impl News {
@@ -358,7 +432,9 @@ impl News {
         let mut seq = first;
         for job in jobs {
             seqs.push(seq);
-            let Some(mut entry) = job.unit.entry.take() else { continue };
+            let Some(mut entry) = job.unit.entry.take() else {
+                continue;
+            };
             for write in &job.unit.writes {
                 if let Write::OpenTask(row) = write {
                     mark(&mut entry, row, &mut self);
@@ -480,9 +556,7 @@ impl Claim {
         match self {
             Self::Alone(_) => held.contains(self),
             Self::Changes(task) => held.contains(&Self::Reads(task.clone())),
-            Self::Reads(task) => {
-                held.contains(self) || held.contains(&Self::Changes(task.clone()))
-            }
+            Self::Reads(task) => held.contains(self) || held.contains(&Self::Changes(task.clone())),
         }
     }
 }
@@ -536,7 +610,11 @@ fn trouble(source: &sqlx::Error) -> State {
         tracing::error!(%source, "input or output of the store failed; the process ends");
         std::process::abort();
     }
-    if is_full(source) { State::Full(source.to_string()) } else { State::Unknown(source.to_string()) }
+    if is_full(source) {
+        State::Full(source.to_string())
+    } else {
+        State::Unknown(source.to_string())
+    }
 }
 
 /// The commit's own time: the ledger counts from 1970, a clock before it counts as 1970.

@@ -98,7 +98,9 @@ pub(super) async fn open(
     if_absent: IfAbsent,
 ) -> Result<Opened, OpenError> {
     let log = store.log().to_owned();
-    let row = trail::head(&mut db, &log).await.map_err(|source| store.failed(source))?;
+    let row = trail::head(&mut db, &log)
+        .await
+        .map_err(|source| store.failed(source))?;
     let pinned = pinned(&site)?;
     let head = match row {
         Some(row) => existing(&store, &site, row, pinned.as_ref()).await?,
@@ -110,7 +112,13 @@ pub(super) async fn open(
     if is_new {
         committer.begin().await.map_err(OpenError::Begin)?;
     }
-    Ok(Opened { ledger, committer, pin, policy, is_new })
+    Ok(Opened {
+        ledger,
+        committer,
+        pin,
+        policy,
+        is_new,
+    })
 }
 
 fn absent(log: &str, if_absent: IfAbsent, pinned: Option<&Checkpoint>) -> Result<Head, OpenError> {
@@ -154,9 +162,9 @@ async fn existing(
 }
 
 fn restore(log: &str, row: HeadRow) -> Result<Head, OpenError> {
-    let digest = |bytes: &[u8]| {
-        let bytes: Result<[u8; 32], _> = bytes.try_into();
-        bytes.map(Digest::from_bytes).map_err(|_| diverged("a hash of the head is not 32 bytes"))
+    let digest = |bytes: &[u8]| match bytes.try_into() {
+        Ok(bytes) => Ok(Digest::from_bytes(bytes)),
+        Err(_) => Err(diverged("a hash of the head is not 32 bytes")),
     };
     let frontier: Result<Vec<_>, _> = row.frontier.chunks(32).map(digest).collect();
     let parts = HeadParts {
@@ -195,7 +203,10 @@ async fn rehash(store: &Store, size: u64, pin: Option<u64>) -> Result<Seen, Open
             }
         }
     }
-    Ok(Seen { root: tree.root(), at_pin })
+    Ok(Seen {
+        root: tree.root(),
+        at_pin,
+    })
 }
 
 /// Re-hashes the last entries, header and body, and follows `prev`.
@@ -204,7 +215,9 @@ async fn recheck(store: &Store, size: u64) -> Result<(), OpenError> {
     let mut seq = first;
     let mut prev: Option<Digest> = None;
     while seq < size {
-        let batches = store.batches(trail::signed(seq), trail::signed(size), PAGE).await?;
+        let batches = store
+            .batches(trail::signed(seq), trail::signed(size), PAGE)
+            .await?;
         let entries: Vec<_> = batches.iter().flat_map(BatchRow::entries).collect();
         let Some((last, _)) = entries.last() else {
             return Err(OpenError::Diverged(format!("entry {seq} is missing")));
@@ -234,26 +247,43 @@ async fn newest_policy(
     store: &Store,
     db: &mut SqliteConnection,
 ) -> Result<Option<(Digest, u64)>, OpenError> {
-    let newest = policies::newest(db, store.log()).await.map_err(|source| store.failed(source))?;
-    let Some((pol, serial, seq)) = newest else { return Ok(None) };
+    let newest = policies::newest(db, store.log())
+        .await
+        .map_err(|source| store.failed(source))?;
+    let Some((pol, serial, seq)) = newest else {
+        return Ok(None);
+    };
     let batches = store.batches(seq, seq + 1, 1).await?;
-    let entry = batches.iter().flat_map(BatchRow::entries).find(|(at, _)| *at == seq.unsigned_abs());
+    let entry = batches
+        .iter()
+        .flat_map(BatchRow::entries)
+        .find(|(at, _)| *at == seq.unsigned_abs());
     let header = entry.and_then(|(_, bytes)| Header::parse(bytes).ok());
     let loaded = |header: &Header| matches!(&header.what, What::PolicyLoaded(loaded) if loaded.ok);
     match header.filter(loaded).and_then(|header| header.pol) {
         Some(said) if said.to_string() == pol => Ok(Some((said, serial.unsigned_abs()))),
-        _ => Err(OpenError::Diverged(format!("entry {seq} did not put policy {pol} in force"))),
+        _ => Err(OpenError::Diverged(format!(
+            "entry {seq} did not put policy {pol} in force"
+        ))),
     }
 }
 
 fn pinned(site: &Site) -> Result<Option<Checkpoint>, OpenError> {
-    let Some(path) = &site.pin else { return Ok(None) };
-    let note = pin::read(path).map_err(|source| OpenError::Pin { path: path.clone(), source })?;
+    let Some(path) = &site.pin else {
+        return Ok(None);
+    };
+    let note = pin::read(path).map_err(|source| OpenError::Pin {
+        path: path.clone(),
+        source,
+    })?;
     let Some(note) = note else { return Ok(None) };
     let wrong = |why: String| OpenError::Diverged(format!("the pin `{}`: {why}", path.display()));
-    let (checkpoint, note) = Checkpoint::parse_note(&note).map_err(|error| wrong(error.to_string()))?;
+    let (checkpoint, note) =
+        Checkpoint::parse_note(&note).map_err(|error| wrong(error.to_string()))?;
     let known = [site.log_key.public().clone()];
-    let signers = note.verify(&known).map_err(|error| wrong(error.to_string()))?;
+    let signers = note
+        .verify(&known)
+        .map_err(|error| wrong(error.to_string()))?;
     if signers.is_empty() || checkpoint.origin != site.log_key.public().name() {
         return Err(wrong("it is not signed by this log's key".to_owned()));
     }
@@ -269,7 +299,10 @@ fn assemble(
 ) -> (Ledger, Committer, Option<Pin>) {
     let (send, queue) = mpsc::channel(site.queue);
     let checkpoint = site.log_key.sign(&head.checkpoint().text()).into();
-    let (published, follow) = watch::channel(Published { size: head.size(), checkpoint });
+    let (published, follow) = watch::channel(Published {
+        size: head.size(),
+        checkpoint,
+    });
     let (state, watching) = watch::channel(State::Open);
     let pin = site.pin.map(|path| Pin::new(path, follow.clone()));
     let ledger = Ledger {
@@ -286,7 +319,10 @@ fn assemble(
         head,
         pol: policy.map(|(pol, _)| pol),
         node: site.node,
-        sealing: Sealing { log_key: site.log_key, mac: site.mac },
+        sealing: Sealing {
+            log_key: site.log_key,
+            mac: site.mac,
+        },
         clock,
         queue,
         published,
@@ -319,21 +355,37 @@ impl Committer {
         });
         let described = software.as_object().cloned().unwrap_or_default();
         self.commit_now(note(genesis.into(), described)).await?;
-        self.commit_now(note(key.into(), serde_json::Map::new())).await
+        self.commit_now(note(key.into(), serde_json::Map::new()))
+            .await
     }
 
     async fn commit_now(&mut self, entry: Entry) -> Result<(), super::Error> {
         let (answer, mut waiting) = oneshot::channel();
-        let unit = Unit { entry: Some(entry), pol: None, writes: Vec::new() };
+        let unit = Unit {
+            entry: Some(entry),
+            pol: None,
+            writes: Vec::new(),
+        };
         self.commit(vec![Job { unit, answer }]).await;
-        waiting.try_recv().unwrap_or(Err(super::Error::Unwritable)).map(drop)
+        waiting
+            .try_recv()
+            .unwrap_or(Err(super::Error::Unwritable))
+            .map(drop)
     }
 }
 
 /// An entry about the log itself, about nobody.
 fn note(what: What, body: serde_json::Map<String, serde_json::Value>) -> Entry {
     let id = EntryId::from_bytes(random::bytes()).to_string();
-    Entry { id, subj: None, by: None, behalf: None, pol: None, what, body: salted(body) }
+    Entry {
+        id,
+        subj: None,
+        by: None,
+        behalf: None,
+        pol: None,
+        what,
+        body: salted(body),
+    }
 }
 
 fn diverged(why: &str) -> OpenError {

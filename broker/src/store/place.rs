@@ -44,12 +44,22 @@ impl Lock {
     /// [`PlaceError::Busy`] if somebody has it, [`PlaceError::Folder`].
     pub fn take(database: &Path) -> Result<Self, PlaceError> {
         let path = database.with_extension("lock");
-        let opened = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
-        let file = opened.map_err(|source| PlaceError::Folder { path: path.clone(), source })?;
+        let opened = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&path);
+        let file = opened.map_err(|source| PlaceError::Folder {
+            path: path.clone(),
+            source,
+        })?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(Self { _file: file }),
             Err(rustix::io::Errno::WOULDBLOCK) => Err(PlaceError::Busy(database.to_owned())),
-            Err(error) => Err(PlaceError::Folder { path, source: error.into() }),
+            Err(error) => Err(PlaceError::Folder {
+                path,
+                source: error.into(),
+            }),
         }
     }
 }
@@ -59,15 +69,24 @@ impl Lock {
 /// # Errors
 /// [`PlaceError::Kind`], [`PlaceError::Folder`].
 pub fn check(database: &Path) -> Result<(), PlaceError> {
-    let path = database.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let found = statfs(path)
-        .map_err(|error| PlaceError::Folder { path: path.to_owned(), source: error.into() })?;
+    let path = database
+        .parent()
+        .filter(|it| !it.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
+    let found = statfs(path).map_err(|error| PlaceError::Folder {
+        path: path.to_owned(),
+        source: error.into(),
+    })?;
     // Magic numbers of statfs(2), 32 bits of a wider word.
     match u64::try_from(found.f_type).unwrap_or_default() & 0xffff_ffff {
-        NFS | SMB | CIFS | SMB2 | FUSE | NINE_P => {
-            Err(PlaceError::Kind { path: path.to_owned(), kind: "a network file system" })
-        }
-        TMPFS | RAMFS => Err(PlaceError::Kind { path: path.to_owned(), kind: "a memory file system" }),
+        NFS | SMB | CIFS | SMB2 | FUSE | NINE_P => Err(PlaceError::Kind {
+            path: path.to_owned(),
+            kind: "a network file system",
+        }),
+        TMPFS | RAMFS => Err(PlaceError::Kind {
+            path: path.to_owned(),
+            kind: "a memory file system",
+        }),
         OVERLAY => {
             tracing::warn!(path = %path.display(), "the store lies on an overlay: it goes with the container");
             Ok(())

@@ -109,8 +109,15 @@ pub(crate) async fn park(
         .iter()
         .map(|row| {
             (
-                &row.id, &row.digest, &row.task, &row.caller, &row.match_code, &row.needs, &row.ask,
-                row.opened, row.expires,
+                &row.id,
+                &row.digest,
+                &row.task,
+                &row.caller,
+                &row.match_code,
+                &row.needs,
+                &row.ask,
+                row.opened,
+                row.expires,
             )
         })
         .collect();

@@ -48,9 +48,14 @@ impl Store {
             .fetch_optional(self.readers())
             .await
             .map_err(|source| self.failed(source))?;
-        row.map(|row| Ok(FirstUse { proof: row.try_get(0)?, task: row.try_get(1)? }))
-            .transpose()
-            .map_err(|source| self.failed(source))
+        row.map(|row| {
+            Ok(FirstUse {
+                proof: row.try_get(0)?,
+                task: row.try_get(1)?,
+            })
+        })
+        .transpose()
+        .map_err(|source| self.failed(source))
     }
 }
 
@@ -60,8 +65,10 @@ pub(crate) async fn spend(
     log: &str,
     rows: &[&SpentRow],
 ) -> Result<HashSet<String>, sqlx::Error> {
-    let values: Vec<_> =
-        rows.iter().map(|row| (&row.key, &row.proof, &row.task, row.until)).collect();
+    let values: Vec<_> = rows
+        .iter()
+        .map(|row| (&row.key, &row.proof, &row.task, row.until))
+        .collect();
     let new = sqlx::query(
         "INSERT INTO spent (log, key, proof, task, until)
          SELECT $1, value->>0, value->>1, value->>2, value->>3 FROM json_each($2) WHERE true
@@ -89,7 +96,15 @@ pub(crate) async fn first_uses(
     .fetch_all(db)
     .await?;
     rows.iter()
-        .map(|row| Ok((row.try_get(0)?, FirstUse { proof: row.try_get(1)?, task: row.try_get(2)? })))
+        .map(|row| {
+            Ok((
+                row.try_get(0)?,
+                FirstUse {
+                    proof: row.try_get(1)?,
+                    task: row.try_get(2)?,
+                },
+            ))
+        })
         .collect()
 }
 

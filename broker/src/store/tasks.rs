@@ -78,14 +78,15 @@ impl Store {
         .fetch_optional(self.readers())
         .await
         .map_err(|source| self.failed(source))?;
-        row.map(|row| found(&row, now)).transpose().map_err(|source| self.failed(source))
+        row.map(|row| found(&row, now))
+            .transpose()
+            .map_err(|source| self.failed(source))
     }
 }
 
 fn found(row: &sqlx::sqlite::SqliteRow, now: i64) -> Result<Found, sqlx::Error> {
     let unreadable = |source: serde_json::Error| sqlx::Error::Decode(Box::new(source));
-    let actions: Vec<(String, i64)> =
-        serde_json::from_str(row.try_get(5)?).map_err(unreadable)?;
+    let actions: Vec<(String, i64)> = serde_json::from_str(row.try_get(5)?).map_err(unreadable)?;
     let labels: BTreeSet<String> = serde_json::from_str(row.try_get(6)?).map_err(unreadable)?;
     let live = actions.iter().filter(|(_, until)| *until > now);
     let history = History {
@@ -95,7 +96,12 @@ fn found(row: &sqlx::sqlite::SqliteRow, now: i64) -> Result<Found, sqlx::Error> 
         actions: actions.iter().map(|(action, _)| action.clone()).collect(),
         labels,
     };
-    Ok(Found { opened: row.try_get(0)?, deadline: row.try_get(1)?, outcomes: row.try_get(2)?, history })
+    Ok(Found {
+        opened: row.try_get(0)?,
+        deadline: row.try_get(1)?,
+        outcomes: row.try_get(2)?,
+        history,
+    })
 }
 
 /// Takes the tasks of `rows` in, each with whether its outcome begins it (a refusal alone does
@@ -109,7 +115,15 @@ pub(crate) async fn open(
         .iter()
         .map(|(row, begins)| {
             let begun = u8::from(*begins);
-            (&row.id, &row.name, row.source, row.opened, row.deadline, &row.initiator, begun)
+            (
+                &row.id,
+                &row.name,
+                row.source,
+                row.opened,
+                row.deadline,
+                &row.initiator,
+                begun,
+            )
         })
         .collect();
     let new = sqlx::query(
@@ -163,7 +177,9 @@ pub(crate) async fn standing(
     .bind(super::json(&ids)?)
     .fetch_all(db)
     .await?;
-    rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
+    rows.iter()
+        .map(|row| Ok((row.try_get(0)?, row.try_get(1)?)))
+        .collect()
 }
 
 /// Counts one denial for each of `ids`; an id may stand there twice.
@@ -193,7 +209,17 @@ pub(crate) async fn grant(
     let values: Vec<_> = rows
         .iter()
         .map(|(row, seq)| {
-            (&row.id, &row.task, &row.caller, row.kind, &row.unique, seq, row.until, &row.action, &row.labels)
+            (
+                &row.id,
+                &row.task,
+                &row.caller,
+                row.kind,
+                &row.unique,
+                seq,
+                row.until,
+                &row.action,
+                &row.labels,
+            )
         })
         .collect();
     let values = super::json(&values)?;

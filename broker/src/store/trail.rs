@@ -43,7 +43,11 @@ pub struct BatchRow {
 impl BatchRow {
     /// Its leaf hashes, in order.
     pub fn leaves(&self) -> impl Iterator<Item = Digest> {
-        self.hashes.as_chunks::<32>().0.iter().map(|hash| Digest::from_bytes(*hash))
+        self.hashes
+            .as_chunks::<32>()
+            .0
+            .iter()
+            .map(|hash| Digest::from_bytes(*hash))
     }
 
     /// Its entries: seq and header bytes.
@@ -97,7 +101,11 @@ impl Store {
         .bind(to)
         .fetch_all(self.readers())
         .await
-        .and_then(|rows| rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect())
+        .and_then(|rows| {
+            rows.iter()
+                .map(|row| Ok((row.try_get(0)?, row.try_get(1)?)))
+                .collect()
+        })
         .map_err(|source| self.failed(source))
     }
 }
@@ -163,8 +171,12 @@ pub(crate) async fn extend(
     mac: &[u8],
 ) -> Result<bool, sqlx::Error> {
     let after = batch.head();
-    let frontier: Vec<u8> =
-        after.frontier().nodes().iter().flat_map(|node| *node.as_bytes()).collect();
+    let frontier: Vec<u8> = after
+        .frontier()
+        .nodes()
+        .iter()
+        .flat_map(|node| *node.as_bytes())
+        .collect();
     let moved = if before.size() == 0 {
         sqlx::query(
             "INSERT INTO ledger_head
@@ -190,7 +202,9 @@ pub(crate) async fn extend(
     let moved = if before.size() == 0 {
         moved
     } else {
-        moved.bind(signed(before.size())).bind(before.root().as_bytes().as_slice())
+        moved
+            .bind(signed(before.size()))
+            .bind(before.root().as_bytes().as_slice())
     };
     if moved.execute(&mut *db).await?.rows_affected() != 1 {
         return Ok(false);
@@ -213,7 +227,11 @@ async fn insert_batch(
     let mut headers = Vec::new();
     for header in batch.headers() {
         // INVARIANT: a header is at most 4,096 bytes (LEDGER.md §2), so its length fits.
-        headers.extend_from_slice(&u16::try_from(header.len()).unwrap_or(u16::MAX).to_be_bytes());
+        headers.extend_from_slice(
+            &u16::try_from(header.len())
+                .unwrap_or(u16::MAX)
+                .to_be_bytes(),
+        );
         headers.extend_from_slice(header);
     }
     sqlx::query(

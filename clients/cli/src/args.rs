@@ -131,7 +131,7 @@ pub(crate) struct EvidenceArgs {
 #[derive(Debug, clap::Args)]
 pub(crate) struct FormatArgs {
     /// How to print
-    #[arg(short, long = "output", value_name = "FORMAT")]
+    #[arg(short = 'o', long = "output", value_name = "FORMAT")]
     pub(crate) format: Option<Format>,
 }
 
@@ -369,5 +369,18 @@ mod tests {
         assert_eq!(run.ask.resources.len(), 2);
         assert_eq!(run.command, ["sh", "-c", "x"]);
         assert!(Args::try_parse_from(["stint", "run", "deploy", "E::a"]).is_err());
+    }
+
+    #[test]
+    fn minus_o_is_the_format_and_for_an_export_the_file() {
+        let verbs: [&[&str]; 4] = [
+            &["stint", "whoami", "-o", "json"],
+            &["stint", "can", "deploy", "E::a", "-o", "json"],
+            &["stint", "ledger", "verify", "x.stint", "-o", "json"],
+            &["stint", "ledger", "export", "-o", "x.stint"],
+        ];
+        for args in verbs {
+            Args::try_parse_from(args).unwrap();
+        }
     }
 }

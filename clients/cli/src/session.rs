@@ -173,6 +173,20 @@ impl Obtained {
     }
 }
 
+/// Gives an ask for a certificate that has no CSR a new key. A dry run needs one too: that it can be proven is among the
+/// things a policy may ask for.
+///
+/// # Errors
+/// If no key can be made.
+pub(crate) fn give_key(ask: &mut Ask) -> Result<Option<CertificateKey>, Failure> {
+    if ask.credential.kind != CredentialKind::X509 || ask.credential.csr.is_some() {
+        return Ok(None);
+    }
+    let (key, with_csr) = stint_client::x509(ask.action.clone(), ask.resources.clone())?;
+    ask.credential.csr = with_csr.credential.csr;
+    Ok(Some(key))
+}
+
 /// Asks for a credential and says what came of it. A certificate without a CSR gets a new key.
 ///
 /// # Errors
@@ -183,12 +197,7 @@ pub(crate) fn obtain(
     settings: &Settings,
     output: &Output,
 ) -> Result<Obtained, Failure> {
-    let mut key = None;
-    if ask.credential.kind == CredentialKind::X509 && ask.credential.csr.is_none() {
-        let (made, with_csr) = stint_client::x509(ask.action.clone(), ask.resources.clone())?;
-        ask.credential.csr = with_csr.credential.csr;
-        key = Some(made);
-    }
+    let key = give_key(&mut ask)?;
     let client = settings.client()?;
     let session = open(&client, settings, evidence, output)?;
     match block_on(async { Ok(session.grant(&ask).await?) })? {

@@ -18,7 +18,7 @@ pub struct Ask {
     pub action: String,
     /// 1 to 64 Cedar uids, `Environment::"prod/web"` or `Environment::prod/web`; all must be permitted.
     pub resources: Vec<String>,
-    /// What to mint. A dry run sends it without a key.
+    /// What to mint.
     pub credential: CredentialAsk,
     /// The action's own input, checked against its type in the schema. A member may not appear twice, at any depth.
     #[serde(

@@ -16,7 +16,8 @@ use crate::words;
 /// As the call.
 pub(crate) fn can(args: &Can, settings: &Settings, output: &Output) -> Result<Exit, Failure> {
     let kind = session::kind(args.credential, args.audience.as_ref())?;
-    let ask = session::ask(&args.ask, settings, kind, args.audience.as_ref())?;
+    let mut ask = session::ask(&args.ask, settings, kind, args.audience.as_ref())?;
+    session::give_key(&mut ask)?;
     let client = settings.client()?;
     let session = session::open(&client, settings, &args.ask.evidence, output)?;
     let dry_run = session::block_on(async { Ok(session.can(&ask).await?) })?;

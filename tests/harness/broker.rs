@@ -1,0 +1,433 @@
+//! [`TestBroker`]: one folder, whoever serves it, and what was seen of it.
+
+use std::fmt::Write as _;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use reqwest::Client;
+use reqwest::header::{CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue};
+use stint_audit::Checkpoint;
+use stint_broker::clock::{Clock as _, SystemClock};
+use stint_broker::config::Config;
+use stint_broker::keyring::Folder;
+use stint_broker::serve::{Doors, Service};
+use stint_broker::start::{self, Absent, StartError};
+use stint_broker::{dev, init};
+use stint_policy::{Files, Timestamp};
+use tempfile::TempDir;
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::after::{self, Released, Seen};
+use crate::answer::Answer;
+use crate::caller::Caller;
+use crate::clock::TestClock;
+use crate::issuer::{Issuers, Like};
+use crate::log;
+use crate::process::Stintd;
+
+/// The broker's name, wherever it listens: `iss` of what it signs, audience of what it accepts.
+pub const URL: &str = "http://localhost:8640";
+
+/// What a broker is to be like; [`Setup::default`] has the sample policies and three issuers.
+#[derive(Debug)]
+pub struct Setup {
+    files: Files,
+    lines: Vec<(&'static str, String)>,
+    now: Timestamp,
+}
+
+/// A broker over real TCP.
+#[derive(Debug)]
+pub struct TestBroker {
+    /// The clock of the broker in this process.
+    pub clock: Arc<TestClock>,
+    /// Whose tokens it takes.
+    pub issuers: Issuers,
+    folder: TempDir,
+    config: String,
+    api: SocketAddr,
+    http: Client,
+    server: Server,
+    log_from: usize,
+    pub(crate) seen: Mutex<Seen>,
+    finished: bool,
+}
+
+/// Who serves the folder now.
+#[derive(Debug)]
+enum Server {
+    Here { stop: watch::Sender<bool>, task: JoinSet<()> },
+    Nobody,
+    Process(Stintd),
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        let now = Timestamp::parse_rfc3339("2027-03-01T10:00:00Z").unwrap();
+        Self { files: stint_policy::sample(), lines: Vec::new(), now }
+    }
+}
+
+impl Setup {
+    /// With this policy file, added or in place of the sample's.
+    #[must_use]
+    pub fn policy(mut self, name: &str, text: &str) -> Self {
+        self.files.insert(name, text.as_bytes().to_vec());
+        self
+    }
+
+    /// With a policy file of the sample changed by exact replacement.
+    #[must_use]
+    pub fn replace(mut self, name: &str, from: &str, to: &str) -> Self {
+        let text = String::from_utf8(self.files.get(name).unwrap().to_vec()).unwrap();
+        assert!(text.contains(from), "{name} does not hold {from}");
+        self.files.insert(name, text.replace(from, to).into_bytes());
+        self
+    }
+
+    /// With one more line in a table of the config: `("policy", "reveal = \"full\"")`.
+    #[must_use]
+    pub fn set(mut self, table: &'static str, line: &str) -> Self {
+        self.lines.push((table, line.to_owned()));
+        self
+    }
+
+    /// Beginning at the machine's own time, for tests in which the program serves as well.
+    #[must_use]
+    pub fn real_time(mut self) -> Self {
+        self.now = SystemClock.now();
+        self
+    }
+
+    /// Makes the folder and serves it.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub async fn start(self) -> TestBroker {
+        log::keep();
+        // The first to install wins, and all install the same.
+        drop(rustls::crypto::ring::default_provider().install_default());
+        let folder = tempfile::Builder::new().prefix("stint-it-").tempdir().unwrap();
+        let issuers = Issuers::new(URL);
+        let policy = folder.path().join("policy");
+        std::fs::create_dir(&policy).unwrap();
+        init::write_policies(&policy, &self.files).unwrap();
+        let mut config = config(folder.path(), &issuers);
+        for (table, line) in &self.lines {
+            let head = format!("[{table}]\n");
+            assert!(config.contains(&head), "no {head}");
+            config = config.replacen(&head, &format!("{head}{line}\n"), 1);
+        }
+        let clock = Arc::new(TestClock::at(self.now));
+        let parsed = Config::parse("test", &config, folder.path()).unwrap().config;
+        let keys = Folder { dir: &parsed.keys.dir, passphrase: None };
+        keys.create(start::authority_of(&parsed), clock.now()).unwrap();
+        let mut broker = TestBroker {
+            clock,
+            issuers,
+            folder,
+            config,
+            api: SocketAddr::from((Ipv4Addr::LOCALHOST, 1)),
+            http: Client::builder().no_proxy().build().unwrap(),
+            server: Server::Nobody,
+            log_from: log::length(),
+            seen: Mutex::default(),
+            finished: false,
+        };
+        broker.open(Absent::Begin).await.unwrap();
+        let trust = broker.get("/v1/trust").await.json();
+        let vkey = trust["ledger"]["vkey"].as_str().unwrap().to_owned();
+        let checkpoint = broker.checkpoint().await;
+        let mut seen = broker.seen.lock().unwrap();
+        seen.vkey = vkey;
+        seen.checkpoints.push(checkpoint);
+        drop(seen);
+        broker
+    }
+}
+
+impl TestBroker {
+    /// A broker with the sample policies and three issuers, at 2027-03-01T10:00:00Z.
+    pub async fn start() -> Self {
+        Setup::default().start().await
+    }
+
+    /// The start of one that is not quite so.
+    #[must_use]
+    pub fn with() -> Setup {
+        Setup::default()
+    }
+
+    /// A GitHub job of `repo`: acme/web is the one the sample policies know.
+    #[must_use]
+    pub fn ci(&self, repo: &str) -> Caller<'_> {
+        self.caller(Like::GitHub, repo)
+    }
+
+    /// A job or pod of any platform.
+    #[must_use]
+    pub fn caller(&self, like: Like, repo: &str) -> Caller<'_> {
+        let wanted = dev::Mint { repo: Some(repo.to_owned()), ..dev::Mint::default() };
+        Caller::new(self, like, wanted)
+    }
+
+    /// What the callers' clocks show.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        match self.server {
+            Server::Process(_) => SystemClock.now(),
+            Server::Here { .. } | Server::Nobody => self.clock.now(),
+        }
+    }
+
+    /// Asks as a stranger.
+    ///
+    /// # Panics
+    /// When there is no answer.
+    pub async fn get(&self, path: &str) -> Answer {
+        let request = self.http.get(format!("http://{}{path}", self.api)).header(HOST, "localhost:8640");
+        Answer::read(request.send().await.unwrap()).await.unwrap()
+    }
+
+    /// Any request to the API.
+    ///
+    /// # Panics
+    /// When there is no answer.
+    pub async fn request(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
+        self.try_request(method, path, headers, body).await.unwrap()
+    }
+
+    /// A raw JSON body to the API.
+    ///
+    /// # Panics
+    /// When there is no answer.
+    pub async fn post(&self, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
+        self.request("POST", path, headers, body).await
+    }
+
+    /// The same, where the broker may die meanwhile.
+    ///
+    /// # Errors
+    /// The connection's.
+    pub async fn try_request(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Result<Answer, reqwest::Error> {
+        let mut map = HeaderMap::new();
+        map.insert(HOST, HeaderValue::from_static("localhost:8640"));
+        if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-type")) {
+            map.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        }
+        for (name, value) in headers {
+            let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
+            map.append(name, HeaderValue::from_str(value).unwrap());
+        }
+        let method = method.parse().unwrap();
+        let request = self.http.request(method, format!("http://{}{path}", self.api)).headers(map);
+        let answer = Answer::read(request.body(body.to_vec()).send().await?).await?;
+        if answer.status == 201 {
+            self.seen.lock().unwrap().released.push(Released::of(&answer));
+        }
+        Ok(answer)
+    }
+
+    /// A text that may be found nowhere afterwards.
+    pub fn canary(&self, secret: &str) {
+        self.seen.lock().unwrap().canaries.push(secret.to_owned());
+    }
+
+    /// A request on the operator socket.
+    ///
+    /// # Panics
+    /// When there is no answer.
+    pub async fn operator(&self, method: &str, path: &str) -> Answer {
+        let client = Client::builder().unix_socket(self.path("stintd.sock")).build().unwrap();
+        let request = client.request(method.parse().unwrap(), format!("http://localhost{path}"));
+        Answer::read(request.send().await.unwrap()).await.unwrap()
+    }
+
+    /// The newest signed head.
+    pub async fn checkpoint(&self) -> Checkpoint {
+        let note = self.get("/v1/ledger/checkpoint").await.text();
+        Checkpoint::parse_note(&note).unwrap().0
+    }
+
+    /// Entries in the ledger.
+    pub async fn size(&self) -> u64 {
+        self.checkpoint().await.size
+    }
+
+    /// Stops whoever serves, in order.
+    pub async fn stop(&mut self) {
+        match std::mem::replace(&mut self.server, Server::Nobody) {
+            Server::Here { stop, task } => {
+                stop.send_replace(true);
+                task.join_all().await;
+            }
+            Server::Nobody => {}
+            Server::Process(mut stintd) => stintd.terminate().await,
+        }
+        // A pooled connection to a server that is gone would fail the next request.
+        self.http = Client::builder().no_proxy().build().unwrap();
+    }
+
+    /// Kills the program that serves, as a power cut would.
+    ///
+    /// # Panics
+    /// When it is this process that serves.
+    pub async fn kill(&mut self) {
+        let Server::Process(mut stintd) = std::mem::replace(&mut self.server, Server::Nobody) else {
+            panic!("only a process can be killed");
+        };
+        stintd.kill().await;
+        self.http = Client::builder().no_proxy().build().unwrap();
+    }
+
+    /// Serves the same folder again, in this process.
+    ///
+    /// # Errors
+    /// What keeps the broker from starting.
+    pub async fn restart(&mut self) -> Result<(), StartError> {
+        self.stop().await;
+        self.open(Absent::Refuse).await
+    }
+
+    /// Lets the program `stintd` serve the same folder, with a file size limit in KiB if one is given.
+    ///
+    /// # Panics
+    /// When it is not ready in time.
+    pub async fn serve(&mut self, limit: Option<u64>) {
+        self.stop().await;
+        let stintd = Stintd::serve(self.folder.path(), &self.config, limit).await;
+        self.api = stintd.api;
+        self.server = Server::Process(stintd);
+    }
+
+    /// The program that serves.
+    ///
+    /// # Panics
+    /// When it is this process.
+    pub fn process(&mut self) -> &mut Stintd {
+        match &mut self.server {
+            Server::Process(stintd) => stintd,
+            Server::Here { .. } | Server::Nobody => panic!("no process serves"),
+        }
+    }
+
+    /// A path in the folder.
+    #[must_use]
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// The database file.
+    #[must_use]
+    pub fn database(&self) -> PathBuf {
+        self.path("stint.db")
+    }
+
+    /// Writes a file of the policy folder.
+    ///
+    /// # Panics
+    /// When it cannot be written.
+    pub fn write_policy(&self, name: &str, text: &str) {
+        std::fs::write(self.path("policy").join(name), text).unwrap();
+    }
+
+    /// A file of the policy folder.
+    ///
+    /// # Panics
+    /// When it cannot be read.
+    #[must_use]
+    pub fn read_policy(&self, name: &str) -> String {
+        std::fs::read_to_string(self.path("policy").join(name)).unwrap()
+    }
+
+    /// Loads the policy folder anew.
+    pub async fn reload(&self) -> Answer {
+        self.operator("POST", "/v1/policy/reload").await
+    }
+
+    /// Ends the test: what must hold after every test holds.
+    pub async fn finish(self) {
+        self.end(after::Delivery::All).await;
+    }
+
+    /// The same where a crash may have kept recorded grants from being handed out.
+    pub async fn finish_after_crash(self) {
+        self.end(after::Delivery::Some).await;
+    }
+
+    async fn end(mut self, delivery: after::Delivery) {
+        self.finished = true;
+        after::check_ledger(&self, delivery).await;
+        self.stop().await;
+        let secrets = self.seen.lock().unwrap().secrets();
+        after::check_secrets(&secrets, self.folder.path(), self.log_from);
+    }
+
+    /// Ends a test whose broker does not serve any more, on purpose.
+    pub async fn abandon(mut self) {
+        self.finished = true;
+        self.stop().await;
+        let secrets = self.seen.lock().unwrap().secrets();
+        after::check_secrets(&secrets, self.folder.path(), self.log_from);
+    }
+
+    async fn open(&mut self, absent: Absent) -> Result<(), StartError> {
+        let config = Config::parse("test", &self.config, self.folder.path()).unwrap().config;
+        let socket = self.path("stintd.sock");
+        drop(std::fs::remove_file(&socket));
+        let api = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let address = api.local_addr().unwrap();
+        let socket = UnixListener::bind(&socket).unwrap();
+        let doors = Doors { api, ops: None, socket, extra: axum::Router::new() };
+        let clock = Arc::clone(&self.clock);
+        let service = Box::pin(Service::start(config, clock, absent, doors)).await?;
+        let (stop, stopped) = watch::channel(false);
+        let mut task = JoinSet::new();
+        task.spawn(service.run(stopped));
+        self.api = address;
+        self.server = Server::Here { stop, task };
+        Ok(())
+    }
+}
+
+impl Drop for TestBroker {
+    fn drop(&mut self) {
+        assert!(self.finished || std::thread::panicking(), "a test ends with finish()");
+    }
+}
+
+/// `stint.toml` of the folder.
+fn config(folder: &Path, issuers: &Issuers) -> String {
+    let folder = folder.display();
+    let mut text = format!(
+        r#"version = 1
+[server]
+url = "{URL}"
+[ops]
+socket = "{folder}/stintd.sock"
+[store]
+url = "sqlite:{folder}/stint.db"
+[ledger]
+origin = "it.stint/ledger"
+pin = "{folder}/ledger.pin"
+[keys]
+dir = "{folder}/keys"
+[ca]
+trust_domain = "acme.dev"
+[policy]
+dir = "{folder}/policy"
+reload = "signal"
+"#
+    );
+    write!(text, "{}", issuers.config()).unwrap();
+    text
+}
