@@ -143,7 +143,8 @@ impl Broker {
     /// The story of a grant.
     async fn walk(&self, case: &Case<'_>) -> Result<Outcome, Stop> {
         let policy = self.policies.in_force();
-        let (asked, task) = match self.read(case, &policy).await? {
+        let read = self.read(case, &policy).await?;
+        let (asked, task) = match read.and_then(|(asked, task)| Ok((asked.with_key()?, task))) {
             Ok(read) => read,
             Err(fault) => return self.refuse_form(case, &policy, fault).await,
         };
@@ -217,9 +218,9 @@ impl Broker {
         let explained = facts.policy.explain(facts.query);
         let (id, entry) = facts.denied(&self.ledger, &reasons, &explained);
         self.ledger.record(entry, Some(facts.pol()), writes).await?;
-        let receipt = self.view(&explained);
         let why = Refusal::Policy {
-            receipt,
+            asked: facts.asked.in_words(),
+            receipt: self.view(facts.case, &explained),
             proof_required: reasons.proof_required(),
         };
         Ok(self.denied(facts.case, id, why))
@@ -329,7 +330,7 @@ impl Broker {
         let explained = policy.explain(&asked.query(&task, &ceilings, &case));
         Ok(Ok(Judged {
             outcome: explained.verdict().as_str(),
-            receipt: self.view(&explained),
+            receipt: self.view(&case, &explained),
         }))
     }
 
@@ -348,14 +349,18 @@ impl Broker {
         }
     }
 
-    /// The receipt as this caller may see it (POLICY.md §5).
-    fn view(&self, explained: &DecisionReceipt) -> Value {
+    /// The receipt as this caller may see it, under its own verified claims (POLICY.md §5).
+    fn view(&self, case: &Case<'_>, explained: &DecisionReceipt) -> Value {
         let view = if self.terms.reveal {
             serde_json::to_value(explained.for_owner())
         } else {
             serde_json::to_value(explained.for_caller())
         };
-        view.unwrap_or_default()
+        let mut view = view.unwrap_or_default();
+        if let Some(members) = view.as_object_mut() {
+            members.insert("caller".to_owned(), entry::seen_as(case.caller.principal()));
+        }
+        view
     }
 
     /// Ends a request that nobody decided: the one thing that time alone writes.

@@ -129,6 +129,17 @@ pub enum Value {
     Strings(BTreeSet<String>),
 }
 
+impl serde::Serialize for Value {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Value::Bool(value) => value.serialize(serializer),
+            Value::Long(value) => value.serialize(serializer),
+            Value::String(value) => value.serialize(serializer),
+            Value::Strings(values) => values.serialize(serializer),
+        }
+    }
+}
+
 impl From<bool> for Value {
     fn from(value: bool) -> Value {
         Value::Bool(value)

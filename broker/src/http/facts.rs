@@ -8,7 +8,7 @@ use axum::http::StatusCode;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
-use stint_policy::{Attributes, Value as Attribute};
+use stint_policy::Attributes;
 use stint_wire as wire;
 
 use super::extract::Bearer;
@@ -67,15 +67,9 @@ pub(super) async fn who_am_i(
 }
 
 fn values(record: &Attributes) -> BTreeMap<String, Value> {
-    let value = |attribute: &Attribute| match attribute {
-        Attribute::Bool(value) => json!(value),
-        Attribute::Long(value) => json!(value),
-        Attribute::String(value) => json!(value),
-        Attribute::Strings(values) => json!(values),
-    };
-    record
-        .iter()
-        .map(|(name, attribute)| (name.clone(), value(attribute)))
+    let members = record.iter();
+    members
+        .map(|(name, value)| (name.clone(), json!(value)))
         .collect()
 }
 

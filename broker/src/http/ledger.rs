@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use axum::http::header::{CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
 use stint_wire::{Code, Problem};
 use tokio_util::io::ReaderStream;
@@ -43,12 +43,14 @@ pub(super) async fn bundle(
                 Failure::operator(error.to_string())
             }
         })?;
+    let origin = app.broker.ledger.origin().replace('/', "-");
+    let name = format!("attachment; filename=\"{origin}.stint\"");
+    let headers = [
+        (CONTENT_TYPE, "application/zip".to_owned()),
+        (CONTENT_DISPOSITION, name),
+    ];
     let stream = ReaderStream::new(tokio::fs::File::from_std(file));
-    Ok((
-        [(CONTENT_TYPE, "application/zip")],
-        Body::from_stream(stream),
-    )
-        .into_response())
+    Ok((headers, Body::from_stream(stream)).into_response())
 }
 
 fn range(query: &str) -> Result<Range, Failure> {

@@ -86,15 +86,13 @@ impl From<Denied> for Failure {
             Refusal::Policy {
                 receipt,
                 proof_required: true,
+                ..
             } => {
                 let detail = "policy wants a credential bound to a key: send a DPoP proof";
                 (Problem::new(Code::ProofRequired, detail), Some(receipt))
             }
-            Refusal::Policy {
-                receipt,
-                proof_required: false,
-            } => {
-                let detail = "no policy lets this caller do this; the decision receipt says why";
+            Refusal::Policy { asked, receipt, .. } => {
+                let detail = format!("no policy lets this caller {asked}");
                 (Problem::new(Code::Denied, detail), Some(receipt))
             }
         };

@@ -248,7 +248,7 @@ impl Ask {
             &self.credential.audience,
         ) {
             (KindAsked::X509, _, Some(_)) => Err(field("audience", "is for JWTs; leave it out")),
-            (KindAsked::X509, None, None) => Err(field("credential", "needs a `csr`")),
+            (KindAsked::X509, None, None) => Ok(None),
             (KindAsked::X509, Some(KeyText::Csr(csr)), None) => {
                 SubjectKey::from_csr(csr).map(Some).map_err(unusable)
             }
@@ -266,6 +266,14 @@ impl Ask {
 }
 
 impl Asked {
+    /// Ready to be minted: a certificate is of a key. A dry run needs none.
+    pub(super) fn with_key(self) -> Result<Self, Fault> {
+        if self.want.kind == CredentialKind::X509 && self.key.is_none() {
+            return Err(field("credential", "of kind `x509` needs a `csr`"));
+        }
+        Ok(self)
+    }
+
     /// The question to policy.
     pub(super) fn query<'a>(
         &'a self,
@@ -315,6 +323,12 @@ impl Asked {
             .unwrap_or_default();
         let ask: Value = serde_json::from_slice(canonical).unwrap_or_default();
         json!({ "ask": ask, "reason": reason }).to_string()
+    }
+
+    /// `deploy Environment::"prod/web"`.
+    pub(super) fn in_words(&self) -> String {
+        let resources: Vec<_> = self.resources.iter().map(ToString::to_string).collect();
+        format!("{} {}", self.action.name(), resources.join(", "))
     }
 
     /// The digest as tables and requests name it.

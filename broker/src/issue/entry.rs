@@ -7,7 +7,7 @@ use stint_audit::kind::{self, DenyReason, RequestEnd, SignFault};
 use stint_audit::{Body, Digest, Entry, Receipt, What};
 use stint_ca::{SignError, Unsigned};
 use stint_policy::{
-    CredentialKind, DecisionReceipt, PolicySet, Query, Quorum, Reasons, Timestamp, Why,
+    CredentialKind, DecisionReceipt, PolicySet, Principal, Query, Quorum, Reasons, Timestamp, Why,
 };
 
 use super::ask::{Asked, Fault};
@@ -339,6 +339,22 @@ pub(super) fn replay_key(case: &Case<'_>) -> String {
 /// The policy set's hash as the ledger writes it.
 pub(super) fn pol(policy: &PolicySet) -> Digest {
     Digest::from_bytes(*policy.hash().as_bytes())
+}
+
+/// A caller as it may see itself: identity and verified claims.
+pub(super) fn seen_as(principal: &Principal) -> Value {
+    let mut view = json!({
+        "id": principal.id.as_str(),
+        "kind": principal.kind.as_str(),
+        "issuer": principal.issuer,
+        "preset": principal.preset,
+    });
+    if let (Some(view), Some((platform, claims))) =
+        (view.as_object_mut(), &principal.claims.platform)
+    {
+        put(view, platform, json!(claims));
+    }
+    view
 }
 
 /// The task an unread ask is refused in, as far as its evidence says.

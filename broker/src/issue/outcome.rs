@@ -52,6 +52,8 @@ pub enum Refusal {
     Form(Fault),
     /// Policy does not permit it.
     Policy {
+        /// What was asked, in words.
+        asked: String,
         /// The decision receipt in the caller's view.
         receipt: Value,
         /// Whether a proof of possession is all that is missing.

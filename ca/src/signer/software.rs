@@ -167,6 +167,10 @@ fn rsa_public(pair: &rsa::KeyPair) -> Result<Vec<u8>, KeyRejected> {
 const EXPONENT: [u8; 3] = [1, 0, 1];
 
 #[cfg(test)]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "what a signer signs is what is tested"
+)]
 mod tests {
     use super::{Algorithm, Signer, SoftwareSigner, generate};
 
