@@ -3,13 +3,10 @@
 use std::fs::File;
 
 use serde_json::Map;
-use stint_audit::Entry;
 use stint_audit::kind::{Admin, AdminOp};
 
-use crate::ids::EntryId;
-use crate::issue::{Broker, salted};
-use crate::ledger::{ExportError, Range};
-use crate::random;
+use crate::issue::Broker;
+use crate::ledger::{self, ExportError, Range};
 
 impl Broker {
     /// The bundle of `range`, for an operator on the socket.
@@ -22,15 +19,7 @@ impl Broker {
             of: None,
             op: AdminOp::Exported,
         };
-        let entry = Entry {
-            id: EntryId::from_bytes(random::bytes()).to_string(),
-            subj: None,
-            by: None,
-            behalf: None,
-            pol: None,
-            what: exported.into(),
-            body: salted(Map::new()),
-        };
+        let entry = ledger::note(exported, None, Map::new());
         self.ledger.record(entry, None, Vec::new()).await?;
         let now = u64::try_from(self.clock.now().as_millis()).unwrap_or(0);
         self.ledger.bundle(range, now).await

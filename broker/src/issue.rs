@@ -33,7 +33,6 @@ pub use ask::{Ask, CredentialAsk, Fault, KeyText, KindAsked};
 pub use outcome::{Denied, Granted, Held, Judged, Outcome, Refusal};
 
 use entry::Facts;
-pub(crate) use entry::salted;
 
 /// Everything a walk needs, built once.
 #[derive(Debug)]

@@ -5,10 +5,13 @@
 //! It runs detached from every client: who hangs up cannot cut a transaction. It has no timer.
 //! A [`Receipt`] leaves here only for bytes that are on disk.
 
+mod batching;
 mod bundle;
 mod committer;
+mod draft;
 mod opening;
 mod pin;
+mod rows;
 
 use std::sync::Arc;
 
@@ -23,6 +26,7 @@ use crate::store::{Error as StoreError, Store, Write};
 
 pub use bundle::{ExportError, Range};
 pub use committer::Committer;
+pub(crate) use draft::{note, salted};
 pub use opening::{OpenError, Opened, Site};
 pub use pin::Pin;
 

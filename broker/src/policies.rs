@@ -15,10 +15,7 @@ use stint_policy::{Files, LoadError, PolicySet};
 use thiserror::Error;
 use tokio::sync::Mutex;
 
-use crate::ids::EntryId;
-use crate::issue::salted;
 use crate::ledger::{self, Ledger};
-use crate::random;
 use crate::store::{PolicyRow, Write};
 
 /// Holds the set in force.
@@ -171,7 +168,7 @@ pub async fn take(
         serial: set.serial().unwrap_or(0),
         files: texts(files).to_string(),
     };
-    let entry = entry(hash(set), what, body);
+    let entry = ledger::note(what, Some(hash(set)), body);
     ledger
         .record(entry, None, vec![Write::PolicySet(row)])
         .await
@@ -211,27 +208,12 @@ fn refused(was: &PolicySet, text: &str) -> Entry {
     let mut body = Map::new();
     let errors: String = text.chars().take(8_000).collect();
     body.insert("errors".to_owned(), Value::String(errors));
-    entry(
-        hash(was),
-        PolicyLoaded {
-            ok: false,
-            tried: None,
-            was: None,
-        },
-        body,
-    )
-}
-
-fn entry(pol: Digest, what: PolicyLoaded, body: Map<String, Value>) -> Entry {
-    Entry {
-        id: EntryId::from_bytes(random::bytes()).to_string(),
-        subj: None,
-        by: None,
-        behalf: None,
-        pol: Some(pol),
-        what: what.into(),
-        body: salted(body),
-    }
+    let what = PolicyLoaded {
+        ok: false,
+        tried: None,
+        was: None,
+    };
+    ledger::note(what, Some(hash(was)), body)
 }
 
 fn hash(set: &PolicySet) -> Digest {

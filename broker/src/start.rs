@@ -11,7 +11,7 @@ use serde_json::{Map, json};
 use stint_audit::canonical::canonical;
 use stint_audit::kind::{self, KeyUse};
 use stint_audit::note::KeyError as LogKeyError;
-use stint_audit::{Digest, Entry, LogKey, What};
+use stint_audit::{Digest, LogKey};
 use stint_ca::signer::Algorithm;
 use stint_ca::{Authority, AuthorityParts, Profile, ProfileError, SetupError};
 use stint_policy::{LoadError, PolicySet};
@@ -21,13 +21,11 @@ use crate::authenticate::crypto::{self, CryptoError};
 use crate::authenticate::{Roster, entry::fault::Fault};
 use crate::clock::Clock;
 use crate::config::{self, Config, JwtAlg, Reveal, SecretError};
-use crate::ids::EntryId;
-use crate::issue::{Broker, Terms, salted};
+use crate::issue::{Broker, Terms};
 use crate::keyring::{self, Folder, Keyring, KeyringError};
 use crate::ledger::{self, Committer, Ledger, OpenError, Pin, Site};
 use crate::limits::CallerLimits;
 use crate::policies::{self, Policies, Refused};
-use crate::random;
 use crate::serve::App;
 use crate::store::{self, Store};
 use crate::task::Tasks;
@@ -188,7 +186,7 @@ impl Announcement {
     /// # Errors
     /// The ledger's: then nothing may be served.
     pub async fn record(self, app: &App) -> Result<(), ledger::Error> {
-        let ledger = &app.broker.ledger;
+        let log = &app.broker.ledger;
         if self.is_new {
             let ca = app.broker.ca.issuing_key();
             let jwt = app.broker.ca.jwt_key();
@@ -199,8 +197,7 @@ impl Announcement {
                     usage,
                     vkey: None,
                 };
-                ledger
-                    .record(note(added.into(), Map::new()), None, Vec::new())
+                log.record(ledger::note(added, None, Map::new()), None, Vec::new())
                     .await?;
             }
         }
@@ -216,11 +213,10 @@ impl Announcement {
             "storage".to_owned(),
             json!({ "engine": "sqlite", "synchronous": "full" }),
         );
-        ledger
-            .record(note(loaded.into(), body), None, Vec::new())
+        log.record(ledger::note(loaded, None, body), None, Vec::new())
             .await?;
         if self.set_is_new {
-            policies::take(&app.broker.policies.in_force(), self.was, ledger).await?;
+            policies::take(&app.broker.policies.in_force(), self.was, log).await?;
         }
         Ok(())
     }
@@ -335,20 +331,6 @@ fn terms(config: &Config) -> Terms {
 #[must_use]
 pub fn duration(seconds: stint_policy::Seconds) -> Duration {
     Duration::from_secs(seconds.as_u32().into())
-}
-
-/// An entry about the broker itself, about nobody.
-fn note(what: What, body: Map<String, serde_json::Value>) -> Entry {
-    let id = EntryId::from_bytes(random::bytes()).to_string();
-    Entry {
-        id,
-        subj: None,
-        by: None,
-        behalf: None,
-        pol: None,
-        what,
-        body: salted(body),
-    }
 }
 
 /// Refuses a config that trusts the published key of the dev issuers.

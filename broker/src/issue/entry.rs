@@ -4,7 +4,7 @@
 
 use serde_json::{Map, Value, json};
 use stint_audit::kind::{self, DenyReason, RequestEnd, SignFault};
-use stint_audit::{Body, Digest, Entry, Receipt, What};
+use stint_audit::{Digest, Entry, Receipt, What};
 use stint_ca::{SignError, Unsigned};
 use stint_policy::{
     CredentialKind, DecisionReceipt, PolicySet, Principal, Query, Quorum, Reasons, Timestamp, Why,
@@ -14,7 +14,7 @@ use super::ask::{Asked, Fault};
 use super::{Case, Terms};
 use crate::authenticate::Reuse;
 use crate::ids::{DecisionId, EntryId, RequestId};
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, salted};
 use crate::random;
 use crate::store::{GrantRow, RequestRow, SpentRow, Write};
 use crate::task::{Open, Tasks};
@@ -449,14 +449,6 @@ fn credential(kind: CredentialKind) -> kind::Credential {
 fn put(body: &mut Map<String, Value>, name: &str, value: Value) {
     if !value.is_null() {
         body.insert(name.to_owned(), value);
-    }
-}
-
-/// A body with its salt.
-pub(crate) fn salted(what: Map<String, Value>) -> Body {
-    Body {
-        salt: random::bytes(),
-        what,
     }
 }
 

@@ -14,11 +14,10 @@ use thiserror::Error;
 use tokio::sync::{mpsc, oneshot, watch};
 use zeroize::Zeroizing;
 
+use super::draft::note;
 use super::pin::{self, Pin};
 use super::{Committer, Job, Ledger, Published, Sealing, State, Unit};
 use crate::clock::Clock;
-use crate::ids::EntryId;
-use crate::issue::salted;
 use crate::random;
 use crate::store::trail::{self, BatchRow, HeadRow};
 use crate::store::{self, Store, policies};
@@ -354,8 +353,8 @@ impl Committer {
             "storage": { "engine": "sqlite", "synchronous": "full" },
         });
         let described = software.as_object().cloned().unwrap_or_default();
-        self.commit_now(note(genesis.into(), described)).await?;
-        self.commit_now(note(key.into(), serde_json::Map::new()))
+        self.commit_now(note(genesis, None, described)).await?;
+        self.commit_now(note(key, None, serde_json::Map::new()))
             .await
     }
 
@@ -371,20 +370,6 @@ impl Committer {
             .try_recv()
             .unwrap_or(Err(super::Error::Unwritable))
             .map(drop)
-    }
-}
-
-/// An entry about the log itself, about nobody.
-fn note(what: What, body: serde_json::Map<String, serde_json::Value>) -> Entry {
-    let id = EntryId::from_bytes(random::bytes()).to_string();
-    Entry {
-        id,
-        subj: None,
-        by: None,
-        behalf: None,
-        pol: None,
-        what,
-        body: salted(body),
     }
 }
 

@@ -40,8 +40,23 @@ impl Pin {
                 }
             }
             if open {
-                tokio::time::sleep(PAUSE).await;
+                self.pause().await;
             }
+        }
+    }
+
+    /// Lets a second pass, or less if the ledger closes: a stop does not wait for it.
+    async fn pause(&mut self) {
+        let mut news = false;
+        let closed = async {
+            while self.published.changed().await.is_ok() {
+                news = true;
+            }
+        };
+        // Running out of time is what a pause is for.
+        drop(tokio::time::timeout(PAUSE, closed).await);
+        if news {
+            self.published.mark_changed();
         }
     }
 }

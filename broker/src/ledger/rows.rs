@@ -1,0 +1,246 @@
+//! The rows of a batch: guards, which decide whether a unit happens, and effects, which follow.
+//!
+//! Both are set statements, eight or so a batch however many units it has, in one fixed order of
+//! tables (LEDGER.md §7). Nothing here begins or commits.
+
+use std::collections::{HashMap, HashSet};
+
+use sqlx::sqlite::SqliteConnection;
+use stint_audit::{Entry, What};
+
+use super::{Job, Lost, Unit};
+use crate::store::{
+    GrantRow, PolicyRow, RequestRow, SpentRow, TaskRow, Write, policies, requests, spent, tasks,
+};
+
+/// The rows that decide whether a unit happens, by table, with the unit's place in the batch.
+#[derive(Default)]
+pub(super) struct Guards<'a> {
+    spend: Vec<(usize, &'a SpentRow)>,
+    replayed: Vec<(usize, &'a str)>,
+    open: Vec<(&'a TaskRow, bool)>,
+    history: Vec<(usize, &'a str, i64)>,
+    park: Vec<(usize, &'a RequestRow)>,
+    expire: Vec<(usize, &'a str)>,
+}
+
+/// What the guards found to be new.
+pub(super) struct News {
+    tasks: HashSet<String>,
+    callers: HashSet<String>,
+}
+
+impl<'a> Guards<'a> {
+    pub(super) fn of(jobs: &'a [Job]) -> Guards<'a> {
+        let mut guards = Self::default();
+        for (place, job) in jobs.iter().enumerate() {
+            for write in &job.unit.writes {
+                match write {
+                    Write::HistoryIs { task, outcomes } => {
+                        guards.history.push((place, task, *outcomes));
+                    }
+                    Write::OpenTask(row) => guards.open.push((row, begins(&job.unit))),
+                    Write::Park(row) => guards.park.push((place, row)),
+                    Write::Replayed(key) => guards.replayed.push((place, key)),
+                    Write::RequestExpired(id) => guards.expire.push((place, id)),
+                    Write::Spend(row) => guards.spend.push((place, row)),
+                    Write::Deny(_) | Write::Grant(_) | Write::PolicySet(_) => {}
+                }
+            }
+        }
+        guards
+    }
+
+    /// Applies them in fixed order of tables; adds the places of those that did not hold.
+    pub(super) async fn hold(
+        self,
+        db: &mut SqliteConnection,
+        log: &str,
+        lost: &mut Vec<(usize, Lost)>,
+    ) -> Result<News, sqlx::Error> {
+        self.hold_evidence(db, log, lost).await?;
+        let standing = tasks_standing(db, log, &self.history).await?;
+        for (place, task, outcomes) in &self.history {
+            if standing.get(*task).copied().unwrap_or(0) != *outcomes {
+                lost.push((*place, Lost::History));
+            }
+        }
+        if !self.park.is_empty() {
+            let rows: Vec<_> = self.park.iter().map(|(_, row)| *row).collect();
+            let parked = requests::park(db, log, &rows).await?;
+            lost.extend(missing(
+                self.park.iter().map(|(at, row)| (*at, &*row.id)),
+                &parked,
+                Lost::Parked,
+            ));
+        }
+        if !self.expire.is_empty() {
+            let ids: Vec<_> = self.expire.iter().map(|(_, id)| *id).collect();
+            let expired = requests::expire(db, log, &ids).await?;
+            lost.extend(missing(
+                self.expire.iter().copied(),
+                &expired,
+                Lost::Pending,
+            ));
+        }
+        if self.open.is_empty() {
+            return Ok(News {
+                tasks: HashSet::new(),
+                callers: HashSet::new(),
+            });
+        }
+        let tasks = tasks::open(db, log, &self.open).await?;
+        let callers = tasks::meet(db, log, &self.open).await?;
+        Ok(News { tasks, callers })
+    }
+
+    async fn hold_evidence(
+        &self,
+        db: &mut SqliteConnection,
+        log: &str,
+        lost: &mut Vec<(usize, Lost)>,
+    ) -> Result<(), sqlx::Error> {
+        if !self.spend.is_empty() {
+            let rows: Vec<_> = self.spend.iter().map(|(_, row)| *row).collect();
+            let new = spent::spend(db, log, &rows).await?;
+            let used: Vec<_> = self
+                .spend
+                .iter()
+                .filter(|(_, row)| !new.contains(&row.key))
+                .collect();
+            if !used.is_empty() {
+                let keys: Vec<_> = used.iter().map(|(_, row)| &*row.key).collect();
+                let first = spent::first_uses(db, log, &keys).await?;
+                let again =
+                    |row: &SpentRow| first.get(&row.key).is_some_and(|use_| use_.is_again(row));
+                lost.extend(
+                    used.iter()
+                        .filter(|(_, row)| !again(row))
+                        .map(|(at, _)| (*at, Lost::Spent)),
+                );
+            }
+        }
+        if !self.replayed.is_empty() {
+            let keys: Vec<_> = self.replayed.iter().map(|(_, key)| *key).collect();
+            let first = spent::replayed(db, log, &keys).await?;
+            lost.extend(missing(self.replayed.iter().copied(), &first, Lost::Spent));
+        }
+        Ok(())
+    }
+}
+
+async fn tasks_standing(
+    db: &mut SqliteConnection,
+    log: &str,
+    guards: &[(usize, &str, i64)],
+) -> Result<HashMap<String, i64>, sqlx::Error> {
+    if guards.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let ids: Vec<_> = guards.iter().map(|(_, task, _)| *task).collect();
+    tasks::standing(db, log, &ids).await
+}
+
+/// Places whose key did not come back.
+fn missing<'a>(
+    asked: impl Iterator<Item = (usize, &'a str)>,
+    came: &HashSet<String>,
+    lost: Lost,
+) -> Vec<(usize, Lost)> {
+    asked
+        .filter(|(_, key)| !came.contains(*key))
+        .map(|(place, _)| (place, lost))
+        .collect()
+}
+
+impl News {
+    /// Takes the entries out of `jobs`, marks what they open, and says which seq each unit got.
+    pub(super) fn entries(mut self, jobs: &mut [Job], first: u64) -> (Vec<Entry>, Vec<u64>) {
+        let mut entries = Vec::with_capacity(jobs.len());
+        let mut seqs = Vec::with_capacity(jobs.len());
+        let mut seq = first;
+        for job in jobs {
+            seqs.push(seq);
+            let Some(mut entry) = job.unit.entry.take() else {
+                continue;
+            };
+            for write in &job.unit.writes {
+                if let Write::OpenTask(row) = write {
+                    mark(&mut entry, row, &mut self);
+                }
+            }
+            entries.push(entry);
+            seq += 1;
+        }
+        (entries, seqs)
+    }
+}
+
+/// The first ask of a task opens it; the first outcome of a caller says so (LEDGER.md §5, O).
+fn mark(entry: &mut Entry, row: &TaskRow, news: &mut News) {
+    match &mut entry.what {
+        What::Denied(denied) => denied.first = news.callers.remove(&row.caller.0),
+        What::Granted(granted) => {
+            granted.opens = news.tasks.remove(&row.id);
+            granted.first = news.callers.remove(&row.caller.0);
+        }
+        What::Requested(requested) => {
+            requested.opens = news.tasks.remove(&row.id);
+            requested.first = news.callers.remove(&row.caller.0);
+        }
+        _ => {}
+    }
+}
+
+/// The rows that follow from units that happen.
+#[derive(Default)]
+pub(super) struct Effects<'a> {
+    grants: Vec<(&'a GrantRow, u64)>,
+    denials: Vec<&'a str>,
+    policies: Vec<(&'a PolicyRow, u64)>,
+}
+
+impl<'a> Effects<'a> {
+    pub(super) fn of(jobs: &'a [Job], seqs: &[u64]) -> Effects<'a> {
+        let mut effects = Self::default();
+        for (job, &seq) in jobs.iter().zip(seqs) {
+            for write in &job.unit.writes {
+                match write {
+                    Write::Deny(task) => effects.denials.push(task),
+                    Write::Grant(row) => effects.grants.push((row, seq)),
+                    Write::PolicySet(row) => effects.policies.push((row, seq)),
+                    Write::HistoryIs { .. }
+                    | Write::OpenTask(_)
+                    | Write::Park(_)
+                    | Write::Replayed(_)
+                    | Write::RequestExpired(_)
+                    | Write::Spend(_) => {}
+                }
+            }
+        }
+        effects
+    }
+
+    pub(super) async fn apply(
+        self,
+        db: &mut SqliteConnection,
+        log: &str,
+    ) -> Result<(), sqlx::Error> {
+        if !self.grants.is_empty() {
+            tasks::grant(db, log, &self.grants).await?;
+        }
+        if !self.denials.is_empty() {
+            tasks::deny(db, log, &self.denials).await?;
+        }
+        for set in self.policies {
+            policies::keep(db, log, set).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether a unit is more than a refusal: the first such one opens its task.
+fn begins(unit: &Unit) -> bool {
+    let what = unit.entry.as_ref().map(|entry| &entry.what);
+    matches!(what, Some(What::Granted(_) | What::Requested(_)))
+}
