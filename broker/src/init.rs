@@ -58,16 +58,6 @@ pub async fn init(dir: &Path, url: &ServerUrl, domain: &TrustDomain) -> Result<M
         let path = path.to_owned();
         move |source| InitError::Write { path, source }
     };
-    let folder = |name: &str| {
-        let path = dir.join(name);
-        match DirBuilder::new().mode(0o700).create(&path) {
-            Ok(()) => Ok(path),
-            Err(source) if source.kind() == io::ErrorKind::AlreadyExists => {
-                Err(InitError::Exists(path))
-            }
-            Err(source) => Err(InitError::Write { path, source }),
-        }
-    };
     let path = dir.join("stint.toml");
     if path.exists() {
         return Err(InitError::Exists(path));
@@ -78,6 +68,16 @@ pub async fn init(dir: &Path, url: &ServerUrl, domain: &TrustDomain) -> Result<M
         .create(dir)
         .map_err(write(dir))?;
     let dir = dir.canonicalize().map_err(write(dir))?;
+    let folder = |name: &str| {
+        let path = dir.join(name);
+        match DirBuilder::new().mode(0o700).create(&path) {
+            Ok(()) => Ok(path),
+            Err(source) if source.kind() == io::ErrorKind::AlreadyExists => {
+                Err(InitError::Exists(path))
+            }
+            Err(source) => Err(InitError::Write { path, source }),
+        }
+    };
     let state = folder("state")?;
     let policy = folder("policy")?;
     write_policies(&policy, &stint_policy::sample()).map_err(write(&policy))?;

@@ -149,15 +149,17 @@ impl Broker {
         };
         let ceilings = self.ceilings(case, &asked, &task);
         let query = asked.query(&task, &ceilings, case);
+        let heard = policy.hear(&query);
         let facts = Facts {
             case,
             policy: &policy,
             task: &task,
             asked: &asked,
             query: &query,
+            heard: &heard,
         };
 
-        match policy.decide(&query, GrantId::from_bytes(random::bytes())) {
+        match heard.decide(GrantId::from_bytes(random::bytes())) {
             Decision::Deny(reasons) => self.refuse(&facts, reasons).await,
             Decision::Hold(quorum) => self.hold(&facts, quorum).await,
             Decision::Permit(grant) => self.mint(&facts, grant).await,

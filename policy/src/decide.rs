@@ -14,6 +14,7 @@ use std::num::NonZeroU8;
 use crate::annotation::Strictest;
 use crate::decision::{Decision, Detail, Limits, Need, Quorum, Reasons, Verdict, Why};
 use crate::engine::Fault;
+use crate::heard::Heard;
 use crate::hearing::{Dismissed, Hearing};
 use crate::id::GrantId;
 use crate::query::{GroupName, Kind, PersonId, Query, Vote};
@@ -26,30 +27,45 @@ use crate::uid::Uid;
 pub use grant::Grant;
 
 impl PolicySet {
-    /// Answers an ask; a Permit carries a [`Grant`] with this id. Pure and total: the same query and set give the same
-    /// answer, and whatever cannot be evaluated is a Deny.
+    /// As [`Heard::decide`], of an ask that is opened for this alone.
     #[must_use]
     pub fn decide(&self, query: &Query<'_>, id: GrantId) -> Decision {
-        let opened = match Hearing::open(self.engine(), query) {
-            Ok(hearing) => hearing,
-            Err(dismissed) => return Decision::Deny(dismissed.reasons),
-        };
-        match judged(&opened, query).verdict {
-            Verdict::Deny(reasons) => Decision::Deny(reasons),
-            Verdict::Hold(quorum) => Decision::Hold(quorum),
-            Verdict::Permit(limits) => {
-                let names = (&opened.action, &opened.resources);
-                Decision::Permit(Grant::new(id, query, names, (self.hash(), limits)))
-            }
-        }
+        self.hear(query).decide(id)
     }
 
     /// The same answer without a Grant: for dry runs, tests and replays.
     #[must_use]
     pub fn judge(&self, query: &Query<'_>) -> Verdict {
-        match Hearing::open(self.engine(), query) {
-            Ok(hearing) => judged(&hearing, query).verdict,
-            Err(dismissed) => Verdict::Deny(dismissed.reasons),
+        self.hear(query).judge()
+    }
+}
+
+impl Heard<'_, '_> {
+    /// Answers the ask; a Permit carries a [`Grant`] with this id. Pure and total: the same query and set give the same
+    /// answer, and whatever cannot be evaluated is a Deny.
+    #[must_use]
+    pub fn decide(&self, id: GrantId) -> Decision {
+        match (&self.opened, self.judge()) {
+            (_, Verdict::Deny(reasons)) => Decision::Deny(reasons),
+            (_, Verdict::Hold(quorum)) => Decision::Hold(quorum),
+            (Ok(opened), Verdict::Permit(limits)) => {
+                let names = (&opened.action, &opened.resources);
+                Decision::Permit(Grant::new(
+                    id,
+                    &self.query,
+                    names,
+                    (self.set.hash(), limits),
+                ))
+            }
+            // What was not opened is never permitted; were it, this is the answer.
+            (Err(dismissed), Verdict::Permit(_)) => Decision::Deny(dismissed.reasons.clone()),
+        }
+    }
+
+    fn judge(&self) -> Verdict {
+        match &self.opened {
+            Ok(hearing) => judged(hearing, &self.query).verdict,
+            Err(dismissed) => Verdict::Deny(dismissed.reasons.clone()),
         }
     }
 }

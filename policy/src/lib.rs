@@ -16,6 +16,7 @@ mod engine;
 mod explain;
 #[cfg(test)]
 mod fixture;
+mod heard;
 mod hearing;
 pub mod id;
 mod lint;
@@ -35,6 +36,7 @@ pub use explain::{
     CallerView, DecisionReceipt, Failed, Missed, NeedView, NextAction, OwnerContact, OwnerView,
     PolicyView, Said,
 };
+pub use heard::Heard;
 pub use id::{GrantId, TaskId};
 pub use lint::Finding;
 pub use load::LoadError;

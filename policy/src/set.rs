@@ -4,14 +4,12 @@ use std::collections::BTreeMap;
 
 use data_encoding::BASE64URL_NOPAD;
 use ring::digest::{SHA256, digest};
-use serde_json::{Value as Json, json};
+use serde_json::json;
 
 use crate::decision::PolicyHash;
 use crate::engine::Engine;
 use crate::engine::schema::STINT;
-use crate::hearing::Hearing;
 use crate::lint::Finding;
-use crate::query::{Principal, Query};
 use crate::spiffe::SpiffeId;
 use crate::uid::{ActionId, Resource, Uid};
 
@@ -212,61 +210,6 @@ impl PolicySet {
             });
         listed.into_iter().next()
     }
-
-    /// The exact input of a decision, for the ledger: principals, action, resources, the slice of entities, context and
-    /// votes, in Cedar's JSON. No floats, no nulls. An ask that is refused unheard has no entities.
-    #[must_use]
-    pub fn record(&self, query: &Query<'_>) -> Json {
-        let heard = Hearing::open(&self.engine, query).ok();
-        let mut entities: Vec<&Json> = Vec::new();
-        for json in heard
-            .iter()
-            .flat_map(|heard| &heard.parts)
-            .flat_map(|part| part.case.entities_json())
-        {
-            if !entities.contains(&json) {
-                entities.push(json);
-            }
-        }
-        let context = match &heard {
-            Some(heard) => heard.context.json(),
-            None => crate::context::Term::Record(crate::context::context(query)).json(),
-        };
-        let mut record = json!({
-            "principal": named(query.caller),
-            "action": query.action.to_string(),
-            "resources": query.resources.iter().map(ToString::to_string).collect::<Json>(),
-            "context": context,
-            "entities": entities,
-            "ttl": query.want.ttl.as_u32(),
-            "own": query.own.iter().map(|person| person.as_str()).collect::<Json>(),
-            "ceilings": query.ceilings.iter().map(|ceiling| {
-                json!({"name": ceiling.name, "not_after": ceiling.not_after.as_millis()})
-            }).collect::<Json>(),
-            "votes": query.votes.iter().map(|vote| json!({
-                "person": vote.person.as_str(),
-                "user": vote.user.as_str(),
-                "groups": vote.groups.iter().map(|group| group.as_str()).collect::<Json>(),
-                "yes": vote.yes,
-                "at": vote.at.as_millis(),
-                "lasts": vote.lasts.as_u32(),
-                "spent": vote.spent,
-                "digest": BASE64URL_NOPAD.encode(&vote.digest.0),
-            })).collect::<Json>(),
-        });
-        if let (Some(subject), Some(members)) = (query.subject, record.as_object_mut()) {
-            members.insert("subject".to_owned(), named(subject));
-            members.insert(
-                "actors".to_owned(),
-                query.actors.iter().map(named).collect(),
-            );
-        }
-        record
-    }
-}
-
-fn named(principal: &Principal) -> Json {
-    json!({"type": principal.kind.type_name(), "id": principal.id.as_str()})
 }
 
 const OURS: &str = "stint.cedarschema";

@@ -7,7 +7,8 @@ use stint_audit::kind::{self, DenyReason, RequestEnd, SignFault};
 use stint_audit::{Digest, Entry, Receipt, What};
 use stint_ca::{SignError, Unsigned};
 use stint_policy::{
-    CredentialKind, DecisionReceipt, PolicySet, Principal, Query, Quorum, Reasons, Timestamp, Why,
+    CredentialKind, DecisionReceipt, Heard, PolicySet, Principal, Query, Quorum, Reasons,
+    Timestamp, Why,
 };
 
 use super::ask::{Asked, Fault};
@@ -26,6 +27,7 @@ pub(super) struct Facts<'a> {
     pub(super) task: &'a Open,
     pub(super) asked: &'a Asked,
     pub(super) query: &'a Query<'a>,
+    pub(super) heard: &'a Heard<'a, 'a>,
 }
 
 impl Facts<'_> {
@@ -231,7 +233,7 @@ impl Facts<'_> {
     fn block(&self, ledger: &Ledger) -> Map<String, Value> {
         let mut body = block(self.case, ledger);
         put(&mut body, "digest", json!(self.asked.digest.to_string()));
-        put(&mut body, "query", self.policy.record(self.query));
+        put(&mut body, "query", self.heard.record());
         body
     }
 }
