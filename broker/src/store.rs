@@ -120,6 +120,7 @@ impl Store {
             source,
         };
         let lock = Arc::new(Lock::take(path)?);
+        place::make(path)?;
         let options = SqliteConnectOptions::new()
             .filename(path)
             .create_if_missing(true)

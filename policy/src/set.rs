@@ -81,7 +81,7 @@ impl<P: Into<String>, B: Into<Vec<u8>>> FromIterator<(P, B)> for Files {
     }
 }
 
-/// POLICY.md §1.3 whole, with its tests: what `stintd dev` and `stintd init` begin with.
+/// POLICY.md §1.3 whole, with tests for each policy: what `stintd dev` and `stintd init` begin with.
 #[must_use]
 pub fn sample() -> Files {
     [
@@ -96,6 +96,7 @@ pub fn sample() -> Files {
             "tests/sample.toml",
             include_str!("../sample/tests/sample.toml"),
         ),
+        ("tests/data.toml", include_str!("../sample/tests/data.toml")),
     ]
     .into_iter()
     .collect()

@@ -97,6 +97,7 @@ pub fn template(url: &ServerUrl, trust_domain: &TrustDomain, folders: Folders<'_
     let set = |path: &str| match path {
         "version" => Some(Value::from(1)),
         "server.url" => Some(Value::from(url.as_str())),
+        "ops.socket" => Some(state("stintd.sock")),
         "store.url" => Some(Value::from(store.as_str())),
         "ledger.pin" => Some(state("ledger.pin")),
         "keys.dir" => Some(state("keys")),

@@ -2,6 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock, statfs};
@@ -37,6 +38,24 @@ pub enum PlaceError {
     },
 }
 
+/// Makes the database file, empty, for its owner alone; SQLite gives its journals the same mode.
+///
+/// # Errors
+/// [`PlaceError::Folder`].
+pub fn make(database: &Path) -> Result<(), PlaceError> {
+    let mut options = OpenOptions::new();
+    let made = options
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .mode(0o600)
+        .open(database);
+    made.map(drop).map_err(|source| PlaceError::Folder {
+        path: database.to_owned(),
+        source,
+    })
+}
+
 impl Lock {
     /// Takes the lock `DB.lock` beside the database.
     ///
@@ -48,6 +67,7 @@ impl Lock {
             .create(true)
             .truncate(false)
             .write(true)
+            .mode(0o600)
             .open(&path);
         let file = opened.map_err(|source| PlaceError::Folder {
             path: path.clone(),
