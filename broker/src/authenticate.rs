@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
-use stint_policy::{Ceiling, Principal, Seconds, Timestamp};
+use stint_policy::{Ceiling, PolicySet, Principal, Seconds, Timestamp};
 
 use crate::authenticate::entry::IssuerEntry;
 use crate::authenticate::entry::fault::Fault;
@@ -91,6 +91,15 @@ impl Caller {
     #[must_use]
     pub fn claimed_owner(&self) -> Option<&str> {
         self.owner.as_deref()
+    }
+
+    /// Takes the claimed owner for the caller's, where `policy` names none and has that group
+    /// (IDENTITY.md §1).
+    pub(crate) fn adopt_owner(&mut self, policy: &PolicySet) {
+        let claimed = self.owner.as_ref().filter(|group| policy.has_group(group));
+        if policy.owner_of(&self.principal.id).is_none() {
+            self.principal.owner = claimed.cloned();
+        }
     }
 
     /// The unit of work the evidence speaks for, if it speaks for one.

@@ -25,6 +25,7 @@ pub fn public(app: Arc<App>) -> Router {
         .route("/v1/trust", get(facts::trust))
         .route("/v1/trust/bundle", get(facts::bundle))
         .route("/v1/policy", get(facts::policy))
+        .route("/a/{request}", get(facts::votes_come_later))
         .route("/v1/ledger/checkpoint", get(ledger::checkpoint))
         .route("/oauth2/jwks", get(facts::jwks))
         .route("/.well-known/openid-configuration", get(facts::metadata))

@@ -7,11 +7,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use thiserror::Error;
+use tokio::task::JoinSet;
 
 use crate::clock::{Clock, SystemClock};
-use crate::config::{self, Config, ConfigError, Folders, ServerUrl, TrustDomain};
+use crate::config::{
+    self, Config, ConfigError, Folders, SecretError, SecretRef, ServerUrl, TrustDomain,
+};
 use crate::keyring::{self, Folder, KeyringError};
 use crate::start::{self, Absent, StartError};
+use crate::store::place::{self, PlaceError};
 
 /// What was made.
 #[derive(Debug)]
@@ -31,8 +35,14 @@ pub enum InitError {
     #[error(transparent)]
     Config(#[from] ConfigError),
     /// Something is in the way.
-    #[error("`{0}` is there already: nothing was changed")]
+    #[error("`{0}` is not empty: nothing was changed; name a new folder")]
     Exists(PathBuf),
+    /// The store may not lie there.
+    #[error(transparent)]
+    Place(#[from] PlaceError),
+    /// The passphrase cannot be read.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
     /// The keys could not be made.
     #[error(transparent)]
     Keys(#[from] KeyringError),
@@ -49,61 +59,78 @@ pub enum InitError {
     },
 }
 
-/// Makes `dir`: keys, root and issuing CA, the sample policies, the ledger's genesis and a commented config.
+/// Makes `dir`: keys (sealed by the first line of `passphrase`, if there is one), root and issuing
+/// CA, the sample policies, the ledger's first entries and a commented config.
 ///
 /// # Errors
-/// [`InitError`]; a folder that holds anything of this is left as it is.
-pub async fn init(dir: &Path, url: &ServerUrl, domain: &TrustDomain) -> Result<Made, InitError> {
+/// [`InitError`]; a folder that holds anything is left as it is.
+pub async fn init(
+    dir: &Path,
+    url: &ServerUrl,
+    domain: &TrustDomain,
+    passphrase: Option<&Path>,
+) -> Result<Made, InitError> {
     let write = |path: &Path| {
         let path = path.to_owned();
         move |source| InitError::Write { path, source }
     };
-    let path = dir.join("stint.toml");
-    if path.exists() {
-        return Err(InitError::Exists(path));
+    if std::fs::read_dir(dir).is_ok_and(|mut files| files.next().is_some()) {
+        return Err(InitError::Exists(dir.to_owned()));
     }
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(dir)
-        .map_err(write(dir))?;
+    let folder = |path: &Path| DirBuilder::new().recursive(true).mode(0o700).create(path);
+    folder(dir).map_err(write(dir))?;
     let dir = dir.canonicalize().map_err(write(dir))?;
-    let folder = |name: &str| {
-        let path = dir.join(name);
-        match DirBuilder::new().mode(0o700).create(&path) {
-            Ok(()) => Ok(path),
-            Err(source) if source.kind() == io::ErrorKind::AlreadyExists => {
-                Err(InitError::Exists(path))
-            }
-            Err(source) => Err(InitError::Write { path, source }),
-        }
-    };
-    let state = folder("state")?;
-    let policy = folder("policy")?;
+    let (policy, state) = (dir.join("policy"), dir.join("state"));
+    folder(&policy).map_err(write(&policy))?;
+    folder(&state).map_err(write(&state))?;
     write_policies(&policy, &stint_policy::sample()).map_err(write(&policy))?;
     let folders = Folders {
         policy: &policy,
         state: &state,
+        passphrase,
     };
     let text = config::template(url, domain, folders);
-    let parsed = Config::parse("stint.toml", &text, &dir)?;
+    let config = Config::parse("stint.toml", &text, &dir)?.config;
+    place::check(config.store.url.path())?;
 
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let seal = config
+        .keys
+        .passphrase
+        .as_ref()
+        .map(SecretRef::read)
+        .transpose()?;
     let keys = Folder {
-        dir: &parsed.config.keys.dir,
-        passphrase: None,
+        dir: &config.keys.dir,
+        passphrase: seal.as_ref(),
     };
-    keys.create(start::authority_of(&parsed.config), clock.now())?;
-    let built = start::build(parsed.config, clock, Absent::Begin)
-        .await
-        .map_err(Box::new)?;
+    keys.create(start::authority_of(&config), clock.now())?;
+    let begun = begin(config, clock).await.map_err(Box::new)?;
+    // Last, so that a folder with a config is a whole one.
+    let path = dir.join("stint.toml");
+    keyring::create(&path, 0o640, text.as_bytes()).map_err(write(&path))?;
+    Ok(Made {
+        config: path,
+        ..begun
+    })
+}
+
+/// Writes the ledger's first entries: genesis, keys, config, policies.
+async fn begin(config: Config, clock: Arc<dyn Clock>) -> Result<Made, StartError> {
+    let built = start::build(config, clock, Absent::Begin).await?;
+    let mut writers = JoinSet::new();
+    writers.spawn(built.committer.run());
+    if let Some(pin) = built.pin {
+        writers.spawn(pin.run());
+    }
+    built.announcement.record(&built.app).await?;
     let made = Made {
-        config: path.clone(),
+        config: PathBuf::new(),
         fingerprint: built.app.broker.ca.root_fingerprint(),
         vkey: built.app.broker.ledger.vkey().to_owned(),
     };
-    // Last, so that a folder with a config is a whole one.
-    keyring::create(&path, 0o640, text.as_bytes()).map_err(write(&path))?;
+    drop(built.app); // the last holder of the ledger's door
+    writers.join_all().await;
     Ok(made)
 }
 

@@ -83,6 +83,9 @@ pub enum Error {
     /// It was used before.
     #[error("the evidence was used before")]
     Replayed,
+    /// The DPoP proof was used before.
+    #[error("the DPoP proof was used before")]
+    ProofReplayed,
     /// The caller asks too often. Its evidence was not spent.
     #[error(transparent)]
     TooMany(#[from] TooMany),
@@ -111,6 +114,14 @@ struct Case<'a> {
     ask: &'a Ask,
 }
 
+impl Case<'_> {
+    /// The key that this request proved: the CSR's as well as DPoP's.
+    fn proof(&self) -> Option<[u8; 32]> {
+        let certified = || self.ask.key().ok().flatten().map(|key| key.thumbprint());
+        self.caller.proof().or_else(certified)
+    }
+}
+
 impl Broker {
     /// One walk, from evidence to credential. When a guard was lost meanwhile (another policy set,
     /// another outcome of the task) it goes round again, three times at most.
@@ -119,7 +130,8 @@ impl Broker {
     /// [`Error`]: no outcome. A refusal by policy is an [`Outcome`], not an error.
     pub async fn issue(&self, presented: &Presented, ask: &Ask) -> Result<Outcome, Error> {
         let now = self.clock.now();
-        let caller = self.roster.authenticate(&presented.evidence, now).await?;
+        let mut caller = self.roster.authenticate(&presented.evidence, now).await?;
+        caller.adopt_owner(&self.policies.in_force());
         self.limits.ask(&caller.principal().id, now)?;
         let case = Case {
             now,
@@ -129,10 +141,15 @@ impl Broker {
         };
         for _ in 0..ROUNDS {
             match self.walk(&case).await {
-                Err(Stop::Lost(Lost::Spent)) => return Err(self.replayed(&case).await),
+                Err(Stop::Lost(Lost::Proof)) => return Err(Error::ProofReplayed),
+                Err(Stop::Lost(Lost::Spent)) => match self.replayed(&case).await {
+                    Err(Stop::Lost(_)) => self.policies.settled().await,
+                    Err(stop @ (Stop::Error(_) | Stop::TooLarge)) => return Err(stop.into_error()),
+                    Ok(()) => return Err(Error::Replayed),
+                },
                 Err(Stop::Lost(Lost::Policy)) => self.policies.settled().await,
                 Err(Stop::Lost(Lost::History | Lost::Parked | Lost::Pending)) => {}
-                Err(Stop::Error(error)) => return Err(error),
+                Err(stop @ (Stop::Error(_) | Stop::TooLarge)) => return Err(stop.into_error()),
                 Ok(outcome) => return Ok(outcome),
             }
         }
@@ -159,10 +176,14 @@ impl Broker {
             heard: &heard,
         };
 
-        match heard.decide(GrantId::from_bytes(random::bytes())) {
+        let outcome = match heard.decide(GrantId::from_bytes(random::bytes())) {
             Decision::Deny(reasons) => self.refuse(&facts, reasons).await,
             Decision::Hold(quorum) => self.hold(&facts, quorum).await,
             Decision::Permit(grant) => self.mint(&facts, grant).await,
+        };
+        match outcome {
+            Err(Stop::TooLarge) => self.refuse_form(case, &policy, Fault::TooLarge).await,
+            outcome => outcome,
         }
     }
 
@@ -245,11 +266,8 @@ impl Broker {
         fault: Fault,
     ) -> Result<Outcome, Stop> {
         let task = entry::task_of(case, &self.tasks);
-        let spend = entry::spend(
-            case,
-            task.as_deref().unwrap_or_default(),
-            case.caller.proof(),
-        );
+        let proof = case.proof();
+        let spend = entry::spend(case, task.as_deref().unwrap_or_default(), proof);
         let (id, entry) = entry::unreadable(case, &self.ledger, policy, (&fault, task));
         self.ledger
             .record(entry, Some(entry::pol(policy)), spend)
@@ -266,22 +284,20 @@ impl Broker {
     }
 
     /// The first replay of a token is an entry and an alarm; later ones are only counted.
-    async fn replayed(&self, case: &Case<'_>) -> Error {
+    async fn replayed(&self, case: &Case<'_>) -> Result<(), Stop> {
         let policy = self.policies.in_force();
         let entry = entry::replayed(case, &self.ledger, &policy);
         let first = vec![Write::Replayed(entry::replay_key(case))];
-        match self
-            .ledger
-            .record(entry, Some(entry::pol(&policy)), first)
-            .await
-        {
-            Ok(_) => {
-                tracing::warn!(caller.subject = %case.caller.principal().id, "evidence was replayed")
-            }
+        let pol = Some(entry::pol(&policy));
+        match self.ledger.record(entry, pol, first).await {
             Err(ledger::Error::Lost(Lost::Spent)) => tracing::debug!("evidence was replayed again"),
-            Err(error) => return Error::Unavailable(error),
+            Err(error) => return Err(error.into()),
+            Ok(_) => {
+                let caller = &case.caller.principal().id;
+                tracing::warn!(caller.subject = %caller, "evidence was replayed");
+            }
         }
-        Error::Replayed
+        Ok(())
     }
 
     /// Says in the ledger that a recorded grant released no credential.
@@ -312,7 +328,8 @@ impl Broker {
         ask: &Ask,
     ) -> Result<Result<Judged, Fault>, Error> {
         let now = self.clock.now();
-        let caller = self.roster.authenticate(&presented.evidence, now).await?;
+        let mut caller = self.roster.authenticate(&presented.evidence, now).await?;
+        caller.adopt_owner(&self.policies.in_force());
         self.limits.dry_run(&caller.principal().id, now)?;
         let case = Case {
             now,
@@ -320,13 +337,14 @@ impl Broker {
             dpop: presented.dpop,
             ask,
         };
+        let named = entry::task_of(&case, &self.tasks).unwrap_or_default();
+        self.unspent(entry::spent_token(&case, &named, case.proof()))
+            .await?;
         let policy = self.policies.in_force();
         let (asked, task) = match self.read(&case, &policy).await.map_err(Stop::into_error)? {
             Ok(read) => read,
             Err(fault) => return Ok(Err(fault)),
         };
-        self.unspent(entry::spent_token(&case, &task.id(), asked.proof))
-            .await?;
         let ceilings = self.ceilings(&case, &asked, &task);
         let explained = policy.explain(&asked.query(&task, &ceilings, &case));
         Ok(Ok(Judged {
@@ -382,6 +400,8 @@ impl Broker {
 enum Stop {
     Error(Error),
     Lost(Lost),
+    /// The entry would be larger than the ledger takes: the ask is, then.
+    TooLarge,
 }
 
 impl Stop {
@@ -389,6 +409,7 @@ impl Stop {
         match self {
             Self::Error(error) => error,
             Self::Lost(lost) => Error::Unavailable(ledger::Error::Lost(lost)),
+            Self::TooLarge => Error::Unavailable(ledger::Error::Unwritable),
         }
     }
 }
@@ -403,7 +424,8 @@ impl From<ledger::Error> for Stop {
     fn from(error: ledger::Error) -> Self {
         match error {
             ledger::Error::Lost(lost) => Self::Lost(lost),
-            ledger::Error::Form(_) | ledger::Error::Overloaded(_) | ledger::Error::Unwritable => {
+            ledger::Error::Form(_) => Self::TooLarge,
+            ledger::Error::Overloaded(_) | ledger::Error::Unwritable => {
                 Self::Error(Error::Unavailable(error))
             }
         }

@@ -45,6 +45,8 @@ pub struct Authority<'a> {
 /// Open keys: each can do its one thing, none can be read.
 #[derive(Debug)]
 pub struct Keyring {
+    /// Whether the issuing CA was made just now.
+    pub rotated: bool,
     /// The issuing CA in use.
     pub issuing: Issuing,
     /// Signs JWTs.
@@ -63,7 +65,7 @@ pub struct Keyring {
 #[derive(Debug, Error)]
 pub enum KeyringError {
     /// A key file does not open.
-    #[error("`{path}`: {source}")]
+    #[error("`{path}` does not open")]
     Open {
         /// The file.
         path: PathBuf,
@@ -71,7 +73,7 @@ pub enum KeyringError {
         source: KeyFileError,
     },
     /// A file may not be used, or cannot be read.
-    #[error("{0}")]
+    #[error(transparent)]
     Read(#[from] SecretError),
     /// A file cannot be written, or is there already.
     #[error("`{path}` cannot be written")]
@@ -137,19 +139,21 @@ impl Folder<'_> {
     /// [`KeyringError`] names the file.
     pub fn open(&self, what: Authority<'_>, now: Timestamp) -> Result<Keyring, KeyringError> {
         let root = self.text("root.pem")?;
-        let mut number = self.newest("issuing-", ".key")?;
+        let mut number = self.newest("issuing-", &[".key", ".pem"])?;
         let mut issuing = self.issuing(number, &root, what)?;
-        if issuing.is_late(now) && self.dir.join("root.key").exists() {
-            number += 1;
+        let rotated = issuing.is_late(now) && self.dir.join("root.key").exists();
+        if rotated {
+            number = self.last("issuing-")? + 1;
             let key = self.read("root.key")?;
             self.create_issuing(number, what, (&root, &key), now)?;
             issuing = self.issuing(number, &root, what)?;
             tracing::info!(number, "a new issuing CA is in use");
         }
-        let jwt = format!("jwt-{}.key", self.newest("jwt-", ".key")?);
+        let jwt = format!("jwt-{}.key", self.newest("jwt-", &[".key"])?);
         let jwt = SoftwareSigner::from_pkcs8(what.jwt, &self.read(&jwt)?)?;
         let secret = self.seed("secret.key")?;
         Ok(Keyring {
+            rotated,
             issuing,
             jwt: Arc::new(jwt),
             log: self.seed("ledger.key")?,
@@ -187,24 +191,37 @@ impl Folder<'_> {
         Ok(Issuing::new(root, &certificate, signer, what.trust_domain)?)
     }
 
-    /// The highest N of the files `prefix`N`suffix`.
-    fn newest(&self, prefix: &str, suffix: &str) -> Result<u32, KeyringError> {
+    /// The highest N in use: a key that lacks its certificate was never finished.
+    fn newest(&self, prefix: &str, suffixes: &[&str]) -> Result<u32, KeyringError> {
+        let whole = |number: &u32| {
+            let mut suffixes = suffixes.iter();
+            suffixes.all(|suffix| self.dir.join(format!("{prefix}{number}{suffix}")).exists())
+        };
+        let newest = self.numbers(prefix)?.into_iter().filter(whole).max();
+        newest.ok_or_else(|| KeyringError::Missing(self.dir.join(format!("{prefix}1.key"))))
+    }
+
+    /// The highest N of any file.
+    fn last(&self, prefix: &str) -> Result<u32, KeyringError> {
+        Ok(self.numbers(prefix)?.into_iter().max().unwrap_or(0))
+    }
+
+    /// Each N of the files `prefix`N`.*`.
+    fn numbers(&self, prefix: &str) -> Result<Vec<u32>, KeyringError> {
         let list = |source| KeyringError::List {
             path: self.dir.to_owned(),
             source,
         };
-        let mut newest = None;
+        let mut numbers = Vec::new();
         for file in fs::read_dir(self.dir).map_err(list)? {
             let name = file.map_err(list)?.file_name();
             let number = name.to_str().and_then(|name| {
-                name.strip_prefix(prefix)?
-                    .strip_suffix(suffix)?
-                    .parse::<u32>()
-                    .ok()
+                let (number, _) = name.strip_prefix(prefix)?.split_once('.')?;
+                number.parse::<u32>().ok()
             });
-            newest = newest.max(number);
+            numbers.extend(number);
         }
-        newest.ok_or_else(|| KeyringError::Missing(self.dir.join(format!("{prefix}1{suffix}"))))
+        Ok(numbers)
     }
 
     fn read(&self, name: &str) -> Result<Zeroizing<Vec<u8>>, KeyringError> {

@@ -56,6 +56,9 @@ pub enum Lost {
     /// Another policy set took force.
     #[error("another policy set is in force")]
     Policy,
+    /// The DPoP proof was used before.
+    #[error("the DPoP proof was used before")]
+    Proof,
     /// The evidence was used before.
     #[error("the evidence was used before")]
     Spent,
@@ -194,6 +197,11 @@ impl Ledger {
     }
 
     async fn submit(&self, unit: Unit) -> Result<Option<Receipt>, Error> {
+        // Before it meets others: an entry that cannot be written must not cost them their batch.
+        if let Some(entry) = &unit.entry {
+            let form = entry.body.bytes();
+            form.map_err(|form| Error::Form(form.to_string()))?;
+        }
         let (answer, waiting) = oneshot::channel();
         self.queue
             .try_send(Job { unit, answer })
@@ -220,6 +228,9 @@ impl Ledger {
     /// How the log stands.
     #[must_use]
     pub fn state(&self) -> State {
+        if self.queue.is_closed() {
+            return State::Unknown("the committer is gone".to_owned());
+        }
         self.state.borrow().clone()
     }
 

@@ -88,7 +88,7 @@ impl Meter {
         if empty_at.len() >= CALLERS {
             empty_at.retain(|_, empty| *empty > now);
         }
-        let empty = empty_at.get(caller).copied().unwrap_or(now).max(now);
+        let empty = self.sane(empty_at.get(caller).copied(), now).max(now);
         self.admits(empty, now)?;
         match empty_at.get_mut(caller) {
             Some(known) => *known = empty + self.interval,
@@ -99,9 +99,16 @@ impl Meter {
 
     fn look(&self, caller: &SpiffeId, now: Timestamp) -> Result<(), TooMany> {
         let empty_at = self.empty_at.lock().unwrap_or_else(PoisonError::into_inner);
-        let empty = empty_at.get(caller).copied();
+        let (known, now) = (empty_at.get(caller).copied(), micros(now));
         drop(empty_at);
-        self.admits(empty.unwrap_or(i64::MIN), micros(now))
+        self.admits(self.sane(known, now), now)
+    }
+
+    /// No moment lies further ahead than a full bucket: else the clock was set back.
+    fn sane(&self, known: Option<i64>, now: i64) -> i64 {
+        known
+            .unwrap_or(now)
+            .min(now.saturating_add(self.burst + self.interval))
     }
 
     fn admits(&self, empty: i64, now: i64) -> Result<(), TooMany> {

@@ -1,13 +1,16 @@
 //! `stintd`: arguments in, a broker that serves, an exit code out.
 
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::net::SocketAddr;
+use std::os::unix::fs::FileTypeExt as _;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context as _;
 use clap::{CommandFactory as _, Parser, Subcommand};
+use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use stint_broker::clock::{Stopwatch, SystemClock};
 use stint_broker::config::{self, Config, ConfigError, ServerUrl, Telemetry, TrustDomain};
 use stint_broker::serve::{self, Doors, Service};
@@ -62,6 +65,9 @@ enum Command {
         /// The SPIFFE trust domain of every identity. Absent: the host of --url. Never changes later.
         #[arg(long)]
         trust_domain: Option<String>,
+        /// A file (mode 0600) whose first line seals the key files; `serve` reads it too.
+        #[arg(long)]
+        passphrase_file: Option<PathBuf>,
     },
     /// Run the broker.
     Serve {
@@ -78,6 +84,7 @@ enum Command {
 
 #[tokio::main]
 async fn main() -> ExitCode {
+    keep_out_of_dumps();
     let done = match Args::parse().command {
         Command::Check { config } => check(&config),
         Command::Dev { port, policy } => run_dev(dev::Options { port, policy }).await,
@@ -86,7 +93,8 @@ async fn main() -> ExitCode {
             dir,
             url,
             trust_domain,
-        } => run_init(&dir, &url, trust_domain.as_deref()).await,
+            passphrase_file,
+        } => run_init(&dir, &url, trust_domain.as_deref(), passphrase_file).await,
         Command::Serve { config } => run_serve(&config).await,
     };
     match done {
@@ -132,9 +140,11 @@ async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
         .with_context(|| format!("{address} cannot be listened on"))
 }
 
-/// A socket left behind by a broker that was killed is in nobody's use.
+/// A socket left behind by a broker that was killed is in nobody's use. Nothing else is removed.
 fn bind_socket(path: &Path) -> anyhow::Result<UnixListener> {
-    if path.exists() && std::os::unix::net::UnixStream::connect(path).is_err() {
+    let is_socket = std::fs::symlink_metadata(path).is_ok_and(|it| it.file_type().is_socket());
+    let refused = |error: &io::Error| error.kind() == io::ErrorKind::ConnectionRefused;
+    if is_socket && UnixStream::connect(path).as_ref().is_err_and(refused) {
         std::fs::remove_file(path)
             .with_context(|| format!("`{}` is in the way", path.display()))?;
     }
@@ -169,7 +179,12 @@ async fn run_dev(options: dev::Options) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn run_init(dir: &Path, url: &str, trust_domain: Option<&str>) -> anyhow::Result<()> {
+async fn run_init(
+    dir: &Path,
+    url: &str,
+    trust_domain: Option<&str>,
+    passphrase: Option<PathBuf>,
+) -> anyhow::Result<()> {
     let url = ServerUrl::parse(url).map_err(|text| anyhow::anyhow!("--url {text}"))?;
     let host = url
         .authority()
@@ -179,7 +194,8 @@ async fn run_init(dir: &Path, url: &str, trust_domain: Option<&str>) -> anyhow::
         .to_owned();
     let domain = TrustDomain::parse(trust_domain.unwrap_or(&host))
         .map_err(|text| anyhow::anyhow!("--trust-domain {text}"))?;
-    let made = init::init(dir, &url, &domain).await?;
+    let passphrase = passphrase.map(std::path::absolute).transpose()?;
+    let made = init::init(dir, &url, &domain, passphrase.as_deref()).await?;
     let config = made.config.display();
     say(&format!(
         "ready     {config}\n\
@@ -220,6 +236,13 @@ fn help(topic: Option<&str>, table: Option<&str>) -> anyhow::Result<()> {
         None => Args::command().render_long_help().to_string(),
     };
     writeln!(std::io::stdout(), "{}", text.trim_end()).context("stdout is closed")
+}
+
+/// Keys are in memory: no core file, no debugger of the same user (SECURITY.md §4, secrets).
+fn keep_out_of_dumps() {
+    if let Err(error) = set_dumpable_behavior(DumpableBehavior::NotDumpable) {
+        say(&format!("warning   memory may be dumped: {error}"));
+    }
 }
 
 /// The one door of `stintd`'s talk: stderr. A closed one stops nothing.

@@ -74,15 +74,22 @@ impl App {
         result
     }
 
-    /// Watches the policy folder and lets every change take force.
+    /// Watches the policy folder and lets every change take force: once it stands still, so that no
+    /// half of an edit decides, and again until it was recorded.
     async fn watch_policies(self: Arc<Self>) {
-        let mut seen = policies::glance(&self.policy_dir);
+        let mut settled = policies::glance(&self.policy_dir);
+        let mut before = settled.clone();
         loop {
             tokio::time::sleep(GLANCE).await;
             let now = policies::glance(&self.policy_dir);
-            if now != seen {
-                seen = now;
-                drop(self.reload().await);
+            let stands_still = now == before;
+            before = now.clone();
+            if now == settled || !stands_still {
+                continue;
+            }
+            match self.reload().await {
+                Err(Refused::Record(_) | Refused::Thread(_)) => {}
+                Ok(_) | Err(Refused::Load(_) | Refused::Serial { .. }) => settled = now,
             }
         }
     }
@@ -91,19 +98,27 @@ impl App {
     async fn sweep_requests(self: Arc<Self>) {
         loop {
             tokio::time::sleep(SWEEP).await;
-            let now = self.broker.clock.now().as_millis();
-            let overdue = self
-                .broker
-                .store
-                .overdue_requests(now)
-                .await
-                .unwrap_or_default();
-            for row in overdue {
-                if let Err(error) = self.broker.expire(&row).await {
-                    tracing::warn!(%error, request = row.id, "a request could not be ended");
-                }
+            while self.sweep().await {}
+        }
+    }
+
+    /// Ends one page of them; `true` if there may be more.
+    async fn sweep(&self) -> bool {
+        let now = self.broker.clock.now().as_millis();
+        let overdue = match self.broker.store.overdue_requests(now).await {
+            Ok(overdue) => overdue,
+            Err(error) => {
+                tracing::warn!(%error, "overdue requests cannot be read");
+                return false;
+            }
+        };
+        for row in &overdue {
+            if let Err(error) = self.broker.expire(row).await {
+                tracing::warn!(%error, request = row.id, "a request could not be ended");
+                return false;
             }
         }
+        !overdue.is_empty()
     }
 }
 
@@ -177,7 +192,7 @@ impl Service {
         let Self {
             app,
             doors,
-            writers,
+            mut writers,
             ..
         } = self;
         let bounds = Bounds {
@@ -211,9 +226,16 @@ impl Service {
             bounds,
         ));
         drop(app);
-        open.join_all().await;
+        tokio::select! {
+            () = async { while open.join_next().await.is_some() {} } => {}
+            Some(_) = writers.join_next() => {
+                // The committer ends when nobody can ask it any more. If it ends before, it died.
+                tracing::error!("the ledger's writer is gone; the process ends");
+                open.shutdown().await;
+            }
+        }
         chores.shutdown().await; // the last holders of the ledger's door
-        writers.join_all().await;
+        while writers.join_next().await.is_some() {}
     }
 }
 
@@ -227,7 +249,7 @@ async fn observe(State(limit): State<Duration>, request: Request, next: Next) ->
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let answered = tokio::time::timeout(limit, next.run(request)).await;
     let response = answered.unwrap_or_else(|_| {
-        let detail = "no answer in time; what was begun goes on and is recorded";
+        let detail = "no answer in time; what was begun goes on, and is recorded";
         axum::response::IntoResponse::into_response(Failure::from(Problem::new(
             Code::Unavailable,
             detail,

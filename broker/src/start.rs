@@ -47,6 +47,7 @@ pub struct Built {
 #[derive(Debug)]
 pub struct Announcement {
     is_new: bool,
+    rotated: bool,
     was: Option<Digest>,
     set_is_new: bool,
     config: serde_json::Value,
@@ -77,7 +78,7 @@ pub enum StartError {
     #[error(transparent)]
     LogKey(#[from] LogKeyError),
     /// The policies do not load.
-    #[error("{0}")]
+    #[error(transparent)]
     Policy(#[from] LoadError),
     /// The policies may not follow those in force.
     #[error(transparent)]
@@ -130,6 +131,7 @@ pub async fn build(
         passphrase: passphrase.as_ref(),
     };
     let keys = folder.open(authority_of(&config), now)?;
+    let rotated = keys.rotated;
     let tasks = Tasks::new(&keys.tasks, &origin);
     let (site, minting) = site(&config, keys)?;
     let ca = authority(&config, minting)?;
@@ -167,6 +169,7 @@ pub async fn build(
     };
     let announcement = Announcement {
         is_new: opened.is_new,
+        rotated,
         was,
         set_is_new,
         config: settings,
@@ -187,23 +190,21 @@ impl Announcement {
     /// The ledger's: then nothing may be served.
     pub async fn record(self, app: &App) -> Result<(), ledger::Error> {
         let log = &app.broker.ledger;
-        if self.is_new {
-            let ca = app.broker.ca.issuing_key();
-            let jwt = app.broker.ca.jwt_key();
-            for (usage, key) in [(KeyUse::Ca, ca), (KeyUse::Jwt, jwt)] {
-                let added = kind::KeyAdded {
-                    key,
-                    not_after: None,
-                    usage,
-                    vkey: None,
-                };
-                log.record(ledger::note(added, None, Map::new()), None, Vec::new())
-                    .await?;
-            }
+        let ca = (self.is_new || self.rotated).then(|| (KeyUse::Ca, app.broker.ca.issuing_key()));
+        let jwt = self.is_new.then(|| (KeyUse::Jwt, app.broker.ca.jwt_key()));
+        for (usage, key) in ca.into_iter().chain(jwt) {
+            let added = kind::KeyAdded {
+                key,
+                not_after: None,
+                usage,
+                vkey: None,
+            };
+            log.record(ledger::note(added, None, Map::new()), None, Vec::new())
+                .await?;
         }
         let loaded = kind::ConfigLoaded {
             cause: "start".to_owned(),
-            config: Digest::of(&canonical(&self.config).unwrap_or_default()),
+            config: Digest::of(&canonical(&self.config).map_err(form)?),
             software: env!("CARGO_PKG_VERSION").to_owned(),
             was: None,
         };
@@ -220,6 +221,10 @@ impl Announcement {
         }
         Ok(())
     }
+}
+
+fn form(error: impl std::fmt::Display) -> ledger::Error {
+    ledger::Error::Form(error.to_string())
 }
 
 /// The key folder's purpose, as the config says it.
@@ -257,6 +262,7 @@ fn faults(faults: &[(String, Fault)]) -> String {
 
 fn site(config: &Config, keys: Keyring) -> Result<(Site, Minting), StartError> {
     let log_key = LogKey::from_seed(&keys.log, &config.ledger.origin)?;
+    let log_spki = [ED25519_SPKI, log_key.public().public_key().as_slice()].concat();
     let site = Site {
         log_key,
         mac: keys.mac,
@@ -270,14 +276,16 @@ fn site(config: &Config, keys: Keyring) -> Result<(Site, Minting), StartError> {
         Minting {
             issuing: keys.issuing,
             jwt: keys.jwt,
+            log_spki,
         },
     ))
 }
 
-/// The keys that mint.
+/// The keys that mint, and one more of ours that is nobody's to certify.
 struct Minting {
     issuing: stint_ca::issuer::Issuing,
     jwt: Arc<dyn stint_ca::signer::Signer>,
+    log_spki: Vec<u8>,
 }
 
 fn authority(config: &Config, keys: Minting) -> Result<Authority, StartError> {
@@ -301,7 +309,7 @@ fn authority(config: &Config, keys: Minting) -> Result<Authority, StartError> {
             .as_ref()
             .map(|url| url.as_str().to_owned()),
         arc: None,
-        own_keys: Vec::new(),
+        own_keys: vec![keys.log_spki],
     };
     Ok(Authority::new(parts)?)
 }
@@ -355,3 +363,6 @@ pub fn refuse_dev_issuers(config: &Config) -> Result<(), StartError> {
         None => Ok(()),
     }
 }
+
+/// An Ed25519 SubjectPublicKeyInfo, but for its key (RFC 8410 §4).
+const ED25519_SPKI: &[u8] = b"\x30\x2a\x30\x05\x06\x03\x2b\x65\x70\x03\x21\x00";

@@ -25,7 +25,7 @@ use thiserror::Error;
 use place::{Lock, PlaceError};
 pub use policies::PolicyRow;
 pub use requests::RequestRow;
-pub use spent::SpentRow;
+pub use spent::{Sort, SpentRow};
 pub use tasks::{GrantRow, TaskRow};
 
 /// One change that goes with one entry. The ledger applies all writes of a batch as set

@@ -86,6 +86,8 @@ pub struct Folders<'a> {
     pub policy: &'a Path,
     /// Database, keys and pin.
     pub state: &'a Path,
+    /// What seals the key files.
+    pub passphrase: Option<&'a Path>,
 }
 
 /// A configuration that works and explains itself: what is not the default stands there, all else is commented out with
@@ -101,6 +103,9 @@ pub fn template(url: &ServerUrl, trust_domain: &TrustDomain, folders: Folders<'_
         "store.url" => Some(Value::from(store.as_str())),
         "ledger.pin" => Some(state("ledger.pin")),
         "keys.dir" => Some(state("keys")),
+        "keys.passphrase" => folders
+            .passphrase
+            .map(|file| serde_json::json!({ "file": file.display().to_string() })),
         "ca.trust_domain" => Some(Value::from(trust_domain.as_str())),
         "policy.dir" => Some(Value::from(folders.policy.display().to_string())),
         _ => None,

@@ -249,7 +249,13 @@ const DOC: TableDoc = TableDoc {
             "a template",
             &["What is one unit of work. Without it: the preset's."],
         ),
-        key("owner", "a template", &["Who answers for the caller."]),
+        key(
+            "owner",
+            "a template",
+            &[
+                "The group that answers for the caller, where entities.json has it and names no other.",
+            ],
+        ),
         key(
             "initiator",
             "a claim",

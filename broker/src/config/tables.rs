@@ -290,8 +290,8 @@ impl Check for Ledger {
             let wrong = Wrong::new(format!("is not a log's name: `{}`", self.origin), label);
             table.refuse("origin", wrong, reader);
         }
-        if !is_name(&self.node) {
-            let label = "a lower-case letter, then at most 31 of a-z 0-9 -";
+        if !is_name(&self.node) || self.node.len() > 16 {
+            let label = "a lower-case letter, then at most 15 of a-z 0-9 -";
             let wrong = Wrong::new(format!("is not a name: `{}`", self.node), label);
             table.refuse("node", wrong, reader);
         }

@@ -30,13 +30,14 @@ pub(super) async fn who_am_i(
         .roster
         .authenticate(&presented.evidence, now)
         .await;
-    let caller = evenly(watch, caller.map_err(Error::from)).await?;
-    let principal = caller.principal();
+    let mut caller = evenly(watch, caller.map_err(Error::from)).await?;
     let policy = app.broker.policies.in_force();
-    let owner = principal
-        .owner
-        .clone()
-        .or_else(|| policy.owner_of(&principal.id));
+    caller.adopt_owner(&policy);
+    let principal = caller.principal();
+    let admitted = app.broker.limits.dry_run(&principal.id, now);
+    admitted.map_err(Error::from)?;
+    let owner = principal.owner.clone();
+    let owner = owner.or_else(|| policy.owner_of(&principal.id));
     let claims = &principal.claims;
     let platform = claims
         .platform
@@ -115,6 +116,12 @@ pub(super) async fn policy(State(app): State<Arc<App>>) -> Response {
         StatusCode::OK,
         &json!({ "policy_version": set.hash().to_string(), "serial": set.serial() }),
     )
+}
+
+/// `GET /a/{request}`: where approvers will vote. The same words for every id: it looks none up.
+pub(super) async fn votes_come_later() -> &'static str {
+    "An ask waits here for people. Voting is not in this version of Stint; the request stays open \
+     until it expires, and asking again finds it.\n"
 }
 
 /// `GET /oauth2/jwks` (RFC 7517).

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::State;
-use axum::http::header::{CACHE_CONTROL, LOCATION, RETRY_AFTER};
+use axum::http::header::{CACHE_CONTROL, RETRY_AFTER};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
@@ -189,11 +189,6 @@ fn secret(credential: Credential) -> wire::Credential {
             serial,
             spiffe_id: spiffe_id.to_string(),
         },
-        _ => wire::Credential::Jwt {
-            token: wire::Token::new(String::new()),
-            audience: String::new(),
-            jti: String::new(),
-        },
     }
 }
 
@@ -226,9 +221,6 @@ fn parked(broker: &Broker, held: &Held) -> Response {
     };
     let mut response = answer(StatusCode::ACCEPTED, &held);
     let headers = response.headers_mut();
-    if let Ok(location) = HeaderValue::from_str(&format!("/v1/requests/{}", row.id)) {
-        headers.insert(LOCATION, location);
-    }
     headers.insert(RETRY_AFTER, HeaderValue::from(POLL_S));
     response
 }

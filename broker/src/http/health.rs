@@ -63,9 +63,10 @@ fn checks(app: &App) -> Vec<Value> {
 
 /// `POST /v1/policy/reload` on the operator socket: the answer is the version that now decides.
 pub(super) async fn reload(State(app): State<Arc<App>>) -> Result<Response, Failure> {
+    let reload = Arc::clone(&app);
     let done = app
-        .reload()
-        .await
+        .detached(async move { reload.reload().await })
+        .await?
         .map_err(|refused| Failure::operator(refused.to_string()))?;
     let (changed, pol) = match done {
         Reload::Same(pol) => (false, pol),

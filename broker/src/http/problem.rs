@@ -9,6 +9,7 @@ use stint_wire::{Code, NextAction, NextKind, Problem};
 use crate::authenticate::Refused;
 use crate::ids::ErrorId;
 use crate::issue::{Denied, Error, Fault, Refusal};
+use crate::ledger;
 use crate::limits::TooMany;
 use crate::random;
 
@@ -68,6 +69,7 @@ impl From<Error> for Failure {
                               and that it was not used before";
                 Problem::new(Code::EvidenceRejected, detail).into()
             }
+            Error::ProofReplayed => Self::dpop(),
             Error::TooMany(TooMany(seconds)) => {
                 let mut problem = Problem::new(Code::RateLimited, error.to_string());
                 problem.retry_after_s = Some(seconds);
@@ -122,15 +124,28 @@ fn code(fault: &Fault) -> Code {
         Fault::ResourceType(_) => Code::UnknownResourceType,
         Fault::TaskOver => Code::TaskClosed,
         Fault::TaskRequired => Code::TaskRequired,
+        Fault::TooLarge => Code::InvalidField,
         Fault::Unsupported(_) => Code::UnsupportedCredential,
     }
 }
 
-/// Any inner fault looks the same to callers; operators find the cause under the id.
+/// Any inner fault looks the same to callers; operators find the cause under the id. What strangers
+/// can bring about, or what a full queue says a thousand times a second, is not an alarm each time.
 fn unavailable(error: &Error) -> Failure {
     let id = ErrorId::from_bytes(random::bytes());
     let cause = std::error::Error::source(error).map(ToString::to_string);
-    tracing::error!(%error, cause, %id, "an ask could not be answered");
+    match error {
+        Error::Refused(_) | Error::Unavailable(ledger::Error::Overloaded(_)) => {
+            tracing::debug!(%error, cause, %id, "an ask could not be answered");
+        }
+        Error::ProofReplayed
+        | Error::Replayed
+        | Error::TooMany(_)
+        | Error::Unavailable(_)
+        | Error::Unsigned(_) => {
+            tracing::error!(%error, cause, %id, "an ask could not be answered");
+        }
+    }
     let detail = format!("the broker cannot grant now; not your doing ({id})");
     let mut problem = Problem::new(Code::Unavailable, detail);
     problem.retry_after_s = Some(RETRY_S);

@@ -91,6 +91,9 @@ pub enum Fault {
     /// The task's deadline has passed.
     #[error("the task is over")]
     TaskOver,
+    /// Its record would be larger than an entry may be.
+    #[error("the ask is too large to be recorded: name fewer resources, or shorter ones")]
+    TooLarge,
     /// No such credential.
     #[error("{0}")]
     Unsupported(&'static str),
@@ -240,7 +243,7 @@ impl Broker {
 }
 
 impl Ask {
-    fn key(&self) -> Result<Option<SubjectKey>, Fault> {
+    pub(super) fn key(&self) -> Result<Option<SubjectKey>, Fault> {
         let unusable = |error: KeyError| Fault::Key(error.to_string());
         match (
             self.credential.kind,

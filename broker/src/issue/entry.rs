@@ -17,7 +17,7 @@ use crate::authenticate::Reuse;
 use crate::ids::{DecisionId, EntryId, RequestId};
 use crate::ledger::{Ledger, salted};
 use crate::random;
-use crate::store::{GrantRow, RequestRow, SpentRow, Write};
+use crate::store::{GrantRow, RequestRow, Sort, SpentRow, Write};
 use crate::task::{Open, Tasks};
 
 /// All that is known of one ask when policy has answered.
@@ -262,6 +262,7 @@ pub(super) fn unreadable(
         | Fault::Field { .. }
         | Fault::ResourceType(_)
         | Fault::TaskRequired
+        | Fault::TooLarge
         | Fault::Unsupported(_) => DenyReason::Form,
     };
     let id = DecisionId::from_bytes(random::bytes());
@@ -308,6 +309,7 @@ pub(super) fn spend(case: &Case<'_>, task: &str, proof: Option<[u8; 32]>) -> Vec
     writes.push(Write::Spend(spent_token(case, task, proof)));
     writes.extend(case.dpop.map(|dpop| {
         Write::Spend(SpentRow {
+            sort: Sort::Proof,
             key: Digest::from_bytes(dpop.key).to_string(),
             proof: None,
             task: task.to_owned(),
@@ -326,6 +328,7 @@ pub(super) fn spent_token(case: &Case<'_>, task: &str, proof: Option<[u8; 32]>) 
     };
     let until = replay.until.as_millis();
     SpentRow {
+        sort: Sort::Token,
         key: replay_key(case),
         proof,
         task: task.to_owned(),

@@ -1,6 +1,7 @@
 //! What an auditor is handed: one zip of plain files that verify without us (LEDGER.md §11).
 //!
-//! Pages are read while the file is written, so a bundle may be larger than memory. It is spooled
+//! Pages are read while the file is written: of a range only its leaf hashes, 32 bytes an entry,
+//! are held in memory. The file is spooled
 //! to a temporary file: a range that turns out to be damaged yields an error, never half a bundle.
 
 use std::fs::File;
@@ -148,9 +149,7 @@ impl Ledger {
                 .store
                 .batches(trail::signed(next), trail::signed(size), BATCHES)
                 .await?;
-            if batches.is_empty() {
-                return Err(damaged(next).into());
-            }
+            let began = next;
             for hash in batches.iter().flat_map(BatchRow::leaves) {
                 if next < from {
                     before.push(hash)
@@ -158,6 +157,9 @@ impl Ledger {
                     leaves.push(hash)
                 }
                 next += 1;
+            }
+            if next == began {
+                return Err(damaged(next).into());
             }
         }
         let proofs = Proofs::of(&Growth::new(&before, &leaves), from, to, &[]);

@@ -29,6 +29,8 @@ pub struct Committer {
     pub(super) state: watch::Sender<State>,
     /// Units whose guard key was in the batch before.
     pub(super) waiting: VecDeque<Job>,
+    /// Outcomes since the WAL was last moved into the database.
+    pub(super) unmoved: usize,
 }
 
 /// What a transaction came to, before COMMIT.
@@ -75,10 +77,14 @@ impl Committer {
                 self.waiting.push_back(job);
             }
             let jobs = take_batch(&mut self.waiting);
+            self.unmoved += jobs.len();
             self.commit(jobs).await;
+            if self.unmoved >= MOVE_AFTER {
+                self.chores().await;
+            }
         }
         if let Err(source) = self.statement("PRAGMA wal_checkpoint(TRUNCATE)").await {
-            tracing::warn!(%source, "the write-ahead log was left for the next start");
+            tracing::warn!(state = ?trouble(&source), "the write-ahead log was left for the next start");
         }
     }
 
@@ -93,16 +99,14 @@ impl Committer {
                 Ok(Attempt::Written(written)) => return self.finish(written, jobs).await,
                 Ok(Attempt::Forked) => {
                     self.roll_back().await;
-                    let detail = format!(
-                        "the stored head is not head {} of this process",
-                        self.head.size()
-                    );
-                    return self.refuse(jobs, State::Diverged(detail));
+                    return self.refuse(jobs, self.diverged());
                 }
                 Err(Failure::Form(form)) => {
+                    // Bodies were tried before they queued, and headers have no callers' text:
+                    // this is a bug, and nobody's fault who waits.
                     self.roll_back().await;
                     tracing::error!(%form, "an entry did not fit the ledger's form");
-                    return answer_all(jobs, || Err(Error::Form(form.clone())));
+                    return answer_all(jobs, || Err(Error::Unwritable));
                 }
                 Err(Failure::Engine(source)) => {
                     self.roll_back().await;
@@ -167,9 +171,10 @@ impl Committer {
         } = written;
         if let Err(source) = self.statement("COMMIT").await {
             // A failed COMMIT is an unknown outcome: read the store, then answer.
+            let state = trouble(&source);
             self.roll_back().await;
             if !self.is_there(batch.as_ref()).await {
-                return self.refuse(jobs, trouble(&source));
+                return self.refuse(jobs, state);
             }
         }
         // From here on the batch is durable, and receipts may exist.
@@ -228,15 +233,43 @@ impl Committer {
         lost
     }
 
-    /// Forgets old evidence and moves the WAL into the database, between commits.
+    /// Between commits: forgets old evidence, moves the WAL into the database, and finds out
+    /// whether a log that could not be written can be again.
     async fn chores(&mut self) {
+        self.unmoved = 0;
+        match self.housekeep().await {
+            Ok(true) => self.say(State::Open),
+            Ok(false) => self.say(self.diverged()),
+            Err(source) => {
+                self.roll_back().await;
+                let state = trouble(&source);
+                tracing::warn!(
+                    ?state,
+                    "housekeeping of the store failed; it is tried again"
+                );
+                self.say(state);
+            }
+        }
+    }
+
+    /// Whether the stored head is ours. The deletion is a write: it fails where a commit would.
+    async fn housekeep(&mut self) -> Result<bool, sqlx::Error> {
         let now = self.clock.now().as_millis();
         let log = self.head.log().to_owned();
-        let forgotten = spent::forget(&mut self.db, &log, now).await;
-        let moved = self.statement("PRAGMA wal_checkpoint(PASSIVE)").await;
-        if let Err(source) = forgotten.and(moved) {
-            tracing::warn!(%source, "housekeeping of the store failed; it is tried again");
-        }
+        self.statement("BEGIN IMMEDIATE").await?;
+        let stored = trail::head(&mut self.db, &log).await?;
+        spent::forget(&mut self.db, &log, now).await?;
+        self.statement("COMMIT").await?;
+        self.statement("PRAGMA wal_checkpoint(PASSIVE)").await?;
+        let root = stored.map(|stored| stored.root);
+        Ok(root.is_none_or(|root| root == self.head.root().as_bytes()))
+    }
+
+    fn diverged(&self) -> State {
+        let size = self.head.size();
+        State::Diverged(format!(
+            "the stored head is not head {size} of this process"
+        ))
     }
 
     async fn roll_back(&mut self) {
@@ -337,6 +370,9 @@ fn trouble(source: &sqlx::Error) -> State {
 fn millis(clock: &dyn Clock) -> u64 {
     u64::try_from(clock.now().as_millis()).unwrap_or(0)
 }
+
+/// Outcomes after which the WAL is moved, about 16 MiB of it (LEDGER.md §7).
+const MOVE_AFTER: usize = 4_096;
 
 /// Between two rounds of housekeeping while nothing is asked.
 const CHORES: Duration = Duration::from_secs(10);

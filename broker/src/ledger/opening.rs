@@ -190,16 +190,23 @@ async fn rehash(store: &Store, size: u64, pin: Option<u64>) -> Result<Seen, Open
     let mut tree = Frontier::of(&[]);
     let mut at_pin = None;
     while tree.size() < size {
-        let next = trail::signed(tree.size());
-        let batches = store.batches(next, trail::signed(size), PAGE).await?;
-        if batches.first().is_none_or(|batch| batch.first_seq != next) {
-            return Err(OpenError::Diverged(format!("entry {next} is missing")));
-        }
-        for leaf in batches.iter().flat_map(BatchRow::leaves) {
-            tree.push(leaf);
-            if Some(tree.size()) == pin {
-                at_pin = Some(tree.root());
+        let next = tree.size();
+        let batches = store
+            .batches(trail::signed(next), trail::signed(size), PAGE)
+            .await?;
+        for batch in batches {
+            if batch.first_seq.unsigned_abs() != tree.size() {
+                return Err(missing(tree.size()));
             }
+            for leaf in batch.leaves() {
+                tree.push(leaf);
+                if Some(tree.size()) == pin {
+                    at_pin = Some(tree.root());
+                }
+            }
+        }
+        if tree.size() == next {
+            return Err(missing(next));
         }
     }
     Ok(Seen {
@@ -208,37 +215,44 @@ async fn rehash(store: &Store, size: u64, pin: Option<u64>) -> Result<Seen, Open
     })
 }
 
-/// Re-hashes the last entries, header and body, and follows `prev`.
+/// Re-hashes the last entries byte for byte: each header to its leaf, which the root covers, each
+/// body to its header. Nothing can take a body away in this version.
 async fn recheck(store: &Store, size: u64) -> Result<(), OpenError> {
-    let first = size.saturating_sub(RECHECKED);
-    let mut seq = first;
-    let mut prev: Option<Digest> = None;
+    let mut seq = size.saturating_sub(RECHECKED);
     while seq < size {
         let batches = store
             .batches(trail::signed(seq), trail::signed(size), PAGE)
             .await?;
-        let entries: Vec<_> = batches.iter().flat_map(BatchRow::entries).collect();
-        let Some((last, _)) = entries.last() else {
-            return Err(OpenError::Diverged(format!("entry {seq} is missing")));
-        };
-        let end = *last + 1;
-        let bodies = store.bodies(trail::signed(seq), trail::signed(end)).await?;
-        let mut bodies = bodies.into_iter().peekable();
-        for (at, bytes) in entries.into_iter().skip_while(|(at, _)| *at < seq) {
+        let entries = batches
+            .iter()
+            .flat_map(|batch| batch.entries().zip(batch.leaves()));
+        let entries: Vec<_> = entries.filter(|((at, _), _)| *at >= seq).collect();
+        let bodies = store
+            .bodies(trail::signed(seq), trail::signed(size))
+            .await?;
+        let mut bodies = bodies.into_iter();
+        if entries.is_empty() {
+            return Err(missing(seq));
+        }
+        for ((at, bytes), leaf) in entries {
             let wrong = |what: &str| OpenError::Diverged(format!("entry {at}: {what}"));
-            let header = Header::parse(bytes).map_err(|error| wrong(&error.to_string()))?;
-            if header.seq != at || prev.is_some_and(|prev| prev != header.prev) {
-                return Err(wrong("it does not follow the entry before"));
+            let body = bodies.next().filter(|(of, _)| of.unsigned_abs() == at);
+            let (_, body) = body.ok_or_else(|| wrong("its body is missing"))?;
+            if at != seq || leaf_hash(bytes) != leaf {
+                return Err(wrong("its header does not hash to its leaf"));
             }
-            prev = Some(leaf_hash(bytes));
-            let body = bodies.next_if(|(of, _)| of.unsigned_abs() == at);
-            if body.is_some_and(|(_, body)| Digest::of(&body) != header.body) {
+            let header = Header::parse(bytes).map_err(|error| wrong(&error.to_string()))?;
+            if header.seq != at || Digest::of(&body) != header.body {
                 return Err(wrong("its body does not hash to what the header says"));
             }
+            seq += 1;
         }
-        seq = end;
     }
     Ok(())
+}
+
+fn missing(seq: u64) -> OpenError {
+    OpenError::Diverged(format!("entry {seq} is missing"))
 }
 
 /// The set that was in force at the end, as its own entry says.
@@ -275,7 +289,10 @@ fn pinned(site: &Site) -> Result<Option<Checkpoint>, OpenError> {
         path: path.clone(),
         source,
     })?;
-    let Some(note) = note else { return Ok(None) };
+    let Some(note) = note else {
+        tracing::warn!(path = %path.display(), "there is no pin: a rolled back store would not show");
+        return Ok(None);
+    };
     let wrong = |why: String| OpenError::Diverged(format!("the pin `{}`: {why}", path.display()));
     let (checkpoint, note) =
         Checkpoint::parse_note(&note).map_err(|error| wrong(error.to_string()))?;
@@ -327,6 +344,7 @@ fn assemble(
         published,
         state,
         waiting: VecDeque::new(),
+        unmoved: 0,
     };
     (ledger, committer, pin)
 }

@@ -10,7 +10,8 @@ use stint_audit::{Entry, What};
 
 use super::{Job, Lost, Unit};
 use crate::store::{
-    GrantRow, PolicyRow, RequestRow, SpentRow, TaskRow, Write, policies, requests, spent, tasks,
+    GrantRow, PolicyRow, RequestRow, Sort, SpentRow, TaskRow, Write, policies, requests, spent,
+    tasks,
 };
 
 /// The rows that decide whether a unit happens, by table, with the unit's place in the batch.
@@ -116,7 +117,7 @@ impl<'a> Guards<'a> {
                 lost.extend(
                     used.iter()
                         .filter(|(_, row)| !again(row))
-                        .map(|(at, _)| (*at, Lost::Spent)),
+                        .map(|(at, row)| (*at, used_up(row))),
                 );
             }
         }
@@ -139,6 +140,13 @@ async fn tasks_standing(
     }
     let ids: Vec<_> = guards.iter().map(|(_, task, _)| *task).collect();
     tasks::standing(db, log, &ids).await
+}
+
+fn used_up(row: &SpentRow) -> Lost {
+    match row.sort {
+        Sort::Proof => Lost::Proof,
+        Sort::Token => Lost::Spent,
+    }
 }
 
 /// Places whose key did not come back.

@@ -62,7 +62,9 @@ impl Lock {
     /// # Errors
     /// [`PlaceError::Busy`] if somebody has it, [`PlaceError::Folder`].
     pub fn take(database: &Path) -> Result<Self, PlaceError> {
-        let path = database.with_extension("lock");
+        let mut path = database.as_os_str().to_owned();
+        path.push(".lock");
+        let path = PathBuf::from(path);
         let opened = OpenOptions::new()
             .create(true)
             .truncate(false)

@@ -9,6 +9,8 @@ use super::{Error, Store};
 /// One use of one token.
 #[derive(Debug, Clone)]
 pub struct SpentRow {
+    /// Token or proof.
+    pub sort: Sort,
     /// SHA-256 over entry name and token id, in base64url.
     pub key: String,
     /// Thumbprint of the key this use proved, where the platform lets a token be used again by it.
@@ -17,6 +19,15 @@ pub struct SpentRow {
     pub task: String,
     /// Until when the row is kept: `exp` + leeway + 60 s, in milliseconds.
     pub until: i64,
+}
+
+/// What is used up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sort {
+    /// A DPoP proof.
+    Proof,
+    /// The evidence itself.
+    Token,
 }
 
 /// Who used a token first.
