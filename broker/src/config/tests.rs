@@ -390,6 +390,7 @@ fn the_template_parses_with_its_comments_taken_away_too() {
     let folders = Folders {
         policy: Path::new("/etc/stint/policy"),
         state: Path::new("/srv/stint"),
+        passphrase: None,
     };
     let url = ServerUrl::parse("https://stint.acme.dev").unwrap();
     let text = template(&url, &TrustDomain::parse("acme.dev").unwrap(), folders);
