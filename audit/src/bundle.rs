@@ -4,7 +4,7 @@
 //! memory. The container (a zip, a folder) is the caller's. Nothing in a manifest is evidence: it says where to
 //! look, and all counts by hash against the root.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, BufRead, Error, ErrorKind, Write};
 
 use ring::digest::{Context, SHA256};
@@ -111,10 +111,10 @@ pub struct Manifest {
 pub struct Promise {
     /// Of one of these kinds; absent: of any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub kinds: Option<Vec<String>>,
+    pub kinds: Option<BTreeSet<String>>,
     /// With one of these pseudonyms as `subj`, `by` or `behalf`; absent: with any or none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub who: Option<Vec<Digest>>,
+    pub who: Option<BTreeSet<Digest>>,
 }
 
 impl Promise {
@@ -123,10 +123,9 @@ impl Promise {
     pub fn covers(&self, header: &Header) -> bool {
         let kind = header.what.kind();
         let people = [header.subj, header.by, header.behalf];
-        let whose = |who: &Vec<Digest>| people.iter().flatten().any(|it| who.contains(it));
+        let whose = |who: &BTreeSet<Digest>| people.iter().flatten().any(|it| who.contains(it));
         let kinds = self.kinds.as_ref();
-        kinds.is_none_or(|kinds| kinds.iter().any(|it| it == kind))
-            && self.who.as_ref().is_none_or(whose)
+        kinds.is_none_or(|kinds| kinds.contains(kind)) && self.who.as_ref().is_none_or(whose)
     }
 }
 

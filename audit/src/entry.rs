@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 
 use crate::Digest;
 use crate::canonical::{self, CanonicalError, LintError, MAX_BODY, MAX_DEPTH};
-use crate::kind::{Need, What};
+use crate::kind::{Erased, Need, What};
 
 /// The version of the header's form.
 pub const VERSION: u64 = 1;
@@ -21,7 +21,8 @@ pub const VERSION: u64 = 1;
 /// A draft of one entry; the chain adds `seq`, `prev`, `ts`, `node` and the hash of the body.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
-    /// `gr_ dec_ req_ vote_ task_` by kind, else `ent_`, and 26 lower-case base32 characters; unique.
+    /// `gr_ dec_ req_ vote_ task_` by kind, else `ent_`, and 16 bytes as 26 lower-case Crockford base32
+    /// characters; unique.
     pub id: String,
     /// Pseudonym of whom the entry is about.
     pub subj: Option<Digest>,
@@ -151,8 +152,8 @@ pub enum FormError {
         /// The member.
         member: &'static str,
     },
-    /// An id without its prefix or its 26 characters.
-    #[error("`{id}` is not `{prefix}` and 26 lower-case base32 characters")]
+    /// An id without its prefix, or not 16 bytes in 26 characters.
+    #[error("`{id}` is not `{prefix}` and 26 characters of 0-9 and a-z without i, l, o, u")]
     Id {
         /// The text found.
         id: String,
@@ -165,8 +166,8 @@ pub enum FormError {
     /// A kind this version reads but does not write.
     #[error("kind `{0}` is not known")]
     Kind(String),
-    /// Ranges that are empty, out of order or more than 100.
-    #[error("erased ranges are not ascending, non-empty and at most 100")]
+    /// Ranges that are empty, out of order, more than 100, not `n` seqs in all, or of entries to come.
+    #[error("erased ranges are not ascending, of `n` entries before this one, in 1 to 100 parts")]
     Ranges,
     /// `genesis` stands at seq 0 and nowhere else.
     #[error("`genesis` stands at seq 0 and only there")]
@@ -232,6 +233,9 @@ impl Header {
     /// Holds members, ids and the place of `genesis` to the form of the kind.
     fn check(&self) -> Result<(), FormError> {
         check_node(&self.node)?;
+        if matches!(self.what, What::Genesis(_)) != (self.seq == 0) {
+            return Err(FormError::Genesis);
+        }
         let Some((prefix, needs)) = self.what.form() else {
             return Ok(());
         };
@@ -259,20 +263,23 @@ impl Header {
                 (Need::Must | Need::Never | Need::May, _) => {}
             }
         }
-        self.check_facts()
+        match &self.what {
+            What::Erased(erased) => self.check_ranges(erased),
+            _ => Ok(()),
+        }
     }
 
-    fn check_facts(&self) -> Result<(), FormError> {
-        if matches!(self.what, What::Genesis(_)) != (self.seq == 0) {
-            return Err(FormError::Genesis);
+    /// Only what is there can be erased: a range over entries to come would excuse all that is withheld later.
+    fn check_ranges(&self, erased: &Erased) -> Result<(), FormError> {
+        let flat: Vec<u64> = erased.ranges.iter().flatten().copied().collect();
+        let ascend = flat.len() <= 200 && flat.is_sorted_by(|a, b| a < b);
+        let past = flat.last().is_some_and(|end| *end <= self.seq);
+        // INVARIANT: ascending and in the past, so no difference is negative and no sum overflows.
+        if ascend && past && erased.ranges.iter().map(|[a, b]| b - a).sum::<u64>() == erased.n {
+            Ok(())
+        } else {
+            Err(FormError::Ranges)
         }
-        if let What::Erased(erased) = &self.what {
-            let flat: Vec<u64> = erased.ranges.iter().flatten().copied().collect();
-            if flat.is_empty() || flat.len() > 200 || !flat.is_sorted_by(|a, b| a < b) {
-                return Err(FormError::Ranges);
-            }
-        }
-        Ok(())
     }
 }
 
@@ -328,11 +335,12 @@ struct Wire {
 }
 
 fn check_id(prefix: &'static str, id: &str) -> Result<(), FormError> {
+    let digit = |b: u8| {
+        b.is_ascii_digit() || b.is_ascii_lowercase() && !matches!(b, b'i' | b'l' | b'o' | b'u')
+    };
     let good = id.strip_prefix(prefix).is_some_and(|rest| {
-        rest.len() == 26
-            && rest
-                .bytes()
-                .all(|b| b.is_ascii_digit() || b.is_ascii_lowercase())
+        // 26 digits have two bits more than 16 bytes: the first is at most 7.
+        rest.len() == 26 && rest.bytes().all(digit) && rest.starts_with(|c| c <= '7')
     });
     if good {
         return Ok(());

@@ -6,7 +6,7 @@
 
 mod facts;
 
-use serde::{Serialize, Serializer};
+use serde::{Serialize, Serializer, ser::Error as _};
 use serde_json::{Map, Value};
 
 pub use facts::{
@@ -136,7 +136,7 @@ macro_rules! kinds {
                 let what_value = Value::Object(what);
                 match kind.as_str() {
                     $($word => serde_json::from_value(what_value).map(Self::$kind),)+
-                    _ => Ok(Self::Foreign(Foreign { kind, what: what_value })),
+                    _ => Ok(Self::Foreign(Foreign { kind })),
                 }
             }
         }
@@ -145,7 +145,7 @@ macro_rules! kinds {
             fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 match self {
                     $(Self::$kind(facts) => facts.serialize(serializer),)+
-                    Self::Foreign(foreign) => foreign.what.serialize(serializer),
+                    Self::Foreign(_) => Err(S::Error::custom("a foreign kind is not written")),
                 }
             }
         }
@@ -180,11 +180,10 @@ kinds! {
     Epoch          = "epoch"           "ent_"  [Never Must  Never Never]
 }
 
-/// The facts of a kind this version does not know.
+/// A kind this version does not know. Its facts are dropped when it is read: nothing here could use them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Foreign {
     kind: String,
-    what: Value,
 }
 
 impl What {

@@ -6,6 +6,7 @@
 
 mod bodies;
 mod lines;
+mod ranges;
 mod report;
 mod walk;
 
@@ -30,6 +31,9 @@ use walk::{Walk, Walked};
 
 /// Longest manifest, checkpoint or proof file, bytes.
 const MAX_SMALL_FILE: u64 = 1 << 20;
+
+/// How far ahead of the auditor's clock the log's may be, milliseconds (LEDGER.md §11).
+const MAX_AHEAD: u64 = 5 * 60 * 1_000;
 
 /// What the auditor asks beside the five questions that are always asked.
 #[derive(Debug, Clone, Default)]
@@ -110,14 +114,10 @@ impl Opened {
     fn judge(self, source: &dyn BundleSource, trust: &Trust, options: &Options) -> Report {
         let mut bytes = Check::default();
         let mut root = Check::default();
-        let outside = Outside::read(source, &self.checkpoint, &mut root);
         let sizes = self.remembered(trust, options).map(|mine| mine.size);
-        let walked = Walk::new(&self.manifest, &self.left, sizes.collect()).run(
-            source,
-            outside,
-            options.credential,
-            &mut bytes,
-        );
+        let mut walk = Walk::new(&self.manifest, &self.left, sizes.collect());
+        let outside = Outside::read(source, &self.checkpoint, &mut root, |it| walk.outside(it));
+        let walked = walk.run(source, outside, options.credential, &mut bytes);
         self.root(&walked, &mut root);
         let verdicts = vec![
             bytes.verdict(Name::Bytes, walked.bytes_text(&self.checkpoint)),
@@ -291,12 +291,12 @@ fn fresh(walked: &Walked, options: &Options) -> Verdict {
         return check.verdict(Name::Fresh, String::new());
     };
     let when = moment(last);
-    if last > options.now {
+    if last > options.now.saturating_add(MAX_AHEAD) {
         check.doubt(
             None,
             format!("the last entry is of {when}, which is still to come"),
         );
-    } else if options.now - last > max_age {
+    } else if options.now.saturating_sub(last) > max_age {
         check.doubt(
             None,
             format!("the last entry is of {when}, older than asked for"),

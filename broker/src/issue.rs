@@ -14,7 +14,7 @@ mod outcome;
 use std::sync::Arc;
 
 use serde_json::Value;
-use stint_ca::{Authority, PrepareError};
+use stint_ca::{Authority, PrepareError, Whose};
 use stint_policy::{
     Decision, DecisionReceipt, Grant, GrantId, PolicySet, Quorum, Reasons, Timestamp,
 };
@@ -92,6 +92,9 @@ pub enum Error {
     /// The ledger or the store cannot take the outcome: nothing happened.
     #[error("the outcome cannot be recorded")]
     Unavailable(#[source] ledger::Error),
+    /// The CA cannot prepare it, and the caller is not to blame. Nothing was recorded.
+    #[error("the credential cannot be prepared")]
+    Unprepared(#[source] PrepareError),
     /// Recorded, but not signed: the entry is followed by one that says so.
     #[error("the signer failed")]
     Unsigned(#[source] stint_ca::SignError),
@@ -192,7 +195,10 @@ impl Broker {
         let order = facts.asked.order();
         let unsigned = match self.ca.prepare(grant, order, facts.case.now) {
             Ok(unsigned) => unsigned,
-            Err(refused) => return self.refuse_key(facts, refused).await,
+            Err(refused) if refused.whose() == Whose::Caller => {
+                return self.refuse_key(facts, refused).await;
+            }
+            Err(fault) => return Err(Stop::Error(Error::Unprepared(fault))),
         };
         let entry = facts.granted(&self.ledger, &unsigned);
         let writes = facts.grant_writes(&unsigned);

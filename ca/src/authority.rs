@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use data_encoding::BASE64URL_NOPAD;
 use stint_audit::{Digest, Receipt};
-use stint_policy::{Binding, Ceiling, CredentialKind, Grant, Seconds, Timestamp};
+use stint_policy::{Binding, Ceiling, CredentialKind, Grant, Seconds, SpiffeId, Timestamp};
 
 use crate::{
     credential::{Credential, Form, Unsigned},
@@ -27,7 +27,7 @@ mod facts;
 mod parts;
 mod rehearsal;
 
-pub use error::{PrepareError, SignError};
+pub use error::{PrepareError, SignError, Whose};
 pub use parts::{AuthorityParts, SetupError};
 
 /// Everything that issues, checked at start and unchanged after; nothing here is made per grant.
@@ -106,6 +106,10 @@ impl Authority {
         order: Order,
         now: Timestamp,
     ) -> Result<Unsigned, PrepareError> {
+        let ours = |id: &SpiffeId| id.trust_domain() == self.trust_domain;
+        if !ours(grant.caller()) || !grant.subject().is_none_or(ours) {
+            return Err(PrepareError::OtherTrustDomain);
+        }
         match (grant.kind(), order) {
             (CredentialKind::X509, Order::X509 { key, serial }) => {
                 self.certificate(grant, &key, serial, now)
@@ -153,9 +157,6 @@ impl Authority {
         now: Timestamp,
     ) -> Result<Unsigned, PrepareError> {
         let profile = self.profile(grant.profile())?;
-        if grant.caller().trust_domain() != self.trust_domain {
-            return Err(PrepareError::OtherTrustDomain);
-        }
         if self.own_keys.iter().any(|own| own == key.spki_der()) {
             return Err(PrepareError::OurKey);
         }
@@ -172,6 +173,7 @@ impl Authority {
             scope: Scope::of(&grant),
         };
         within(key, &leaf)?;
+        leaf.scope.fits()?;
         let bytes = self.certificates.tbs(&leaf).map_err(PrepareError::Encode)?;
         lint::certificate(&bytes, &self.certificates, &leaf)?;
         Ok(Unsigned {

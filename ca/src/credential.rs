@@ -105,7 +105,6 @@ impl fmt::Debug for Unsigned {
 }
 
 /// What the caller came for. Made by [`Authority::sign`](crate::Authority::sign) alone.
-#[non_exhaustive]
 pub enum Credential {
     /// An access token (RFC 9068).
     #[non_exhaustive]

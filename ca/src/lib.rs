@@ -25,7 +25,7 @@ pub mod issuer;
 pub mod keyfile;
 pub mod signer;
 
-pub use authority::{Authority, AuthorityParts, Order, PrepareError, SetupError, SignError};
+pub use authority::{Authority, AuthorityParts, Order, PrepareError, SetupError, SignError, Whose};
 pub use credential::{Credential, Unsigned};
 pub use profile::{NameSource, Profile, ProfileError};
 pub use subject::{KeyError, SubjectKey};

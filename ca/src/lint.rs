@@ -15,7 +15,7 @@ use x509_parser::{
 
 use crate::{
     jwt,
-    scope::Scope,
+    scope::{LONGEST_NAME, LONGEST_RESOURCE, Scope},
     signer::Algorithm,
     x509::{self, Leaf},
 };
@@ -259,7 +259,7 @@ fn stint(value: &[u8], scope: &Scope<'_>, log: &str) -> Option<bool> {
         && resources
             .iter()
             .zip(&scope.resources)
-            .all(|(read, meant)| text(read, 1024, meant));
+            .all(|(read, meant)| text(read, LONGEST_RESOURCE, meant));
     let hash = scope.resources_hash.as_ref().map(|hash| (0, &hash[..]));
     let initiator = scope.initiator.map(|initiator| (2, initiator.as_bytes()));
     let optional = hash
@@ -273,8 +273,8 @@ fn stint(value: &[u8], scope: &Scope<'_>, log: &str) -> Option<bool> {
     Some(
         version.as_u32() == Ok(1)
             && text(grant, 64, &scope.grant)
-            && text(task, 255, scope.task)
-            && text(action, 255, &scope.action)
+            && text(task, LONGEST_NAME, scope.task)
+            && text(action, LONGEST_NAME, &scope.action)
             && listed
             && log.len() <= 255
             && scope

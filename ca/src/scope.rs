@@ -3,6 +3,7 @@
 use data_encoding::BASE64URL_NOPAD;
 use stint_policy::{ActionId, Grant};
 
+use crate::authority::PrepareError;
 use crate::jwk::sha256;
 
 /// Grant, task, action and resources as they are spelt in credentials (PROTOCOLS.md §3.8, §3.13).
@@ -52,6 +53,21 @@ impl<'a> Scope<'a> {
         Scope { initiator, ..self }
     }
 
+    /// Whether the certificate's extension can carry it: SIZE of PROTOCOLS.md §3.13.
+    pub(crate) fn fits(&self) -> Result<(), PrepareError> {
+        let names = [("task", self.task), ("action", &self.action)].into_iter();
+        let names = names.map(|(what, name)| (what, name, LONGEST_NAME));
+        let resources = self.resources.iter();
+        let resources = resources.map(|it| ("resource", it.as_str(), LONGEST_RESOURCE));
+        match names
+            .chain(resources)
+            .find(|(_, name, most)| name.len() > *most)
+        {
+            Some((what, _, most)) => Err(PrepareError::TooLong { what, most }),
+            None => Ok(()),
+        }
+    }
+
     /// The hash as JSON carries it.
     pub(crate) fn resources_hash_text(&self) -> Option<String> {
         self.resources_hash
@@ -63,7 +79,7 @@ impl<'a> Scope<'a> {
 /// no two actions read alike.
 fn action_text(action: &ActionId) -> String {
     let canonical = action.to_string();
-    match canonical.starts_with("Action::") {
+    match canonical.starts_with("Action::\"") {
         true => action.name().to_owned(),
         false => canonical,
     }
@@ -76,6 +92,11 @@ fn resources_hash(sorted: &[String]) -> [u8; 32] {
 
 /// PROTOCOLS.md §3.8: above this a credential carries the hash.
 pub(crate) const MOST_LISTED: usize = 32;
+
+/// Task and action, in bytes.
+pub(crate) const LONGEST_NAME: usize = 255;
+/// A canonical uid, in bytes.
+pub(crate) const LONGEST_RESOURCE: usize = 1024;
 
 #[cfg(test)]
 mod tests {
@@ -94,5 +115,17 @@ mod tests {
             hashed.resources_hash_text().unwrap(),
             "63t9p_JsBao3KBO54DtlkNXjoQnvjE7woYVGXTsIQXA"
         );
+    }
+
+    #[test]
+    fn what_a_certificate_cannot_carry_is_the_callers_to_shorten() {
+        let scope = |task: &'static str, resource: String| {
+            Scope::new("gr_1".to_owned(), task, vec![resource]).action("deploy".to_owned())
+        };
+        assert!(scope("github:1", "x".repeat(1024)).fits().is_ok());
+        let refused = scope("github:1", "x".repeat(1025)).fits().unwrap_err();
+        assert_eq!(refused.whose(), crate::Whose::Caller);
+        let long: &'static str = Box::leak("t".repeat(256).into_boxed_str());
+        assert!(scope(long, "x".to_owned()).fits().is_err());
     }
 }

@@ -111,12 +111,12 @@ fn a_promise_covers_what_fits_all_its_members() {
     let all = Promise::default();
     assert!(all.covers(genesis) && all.covers(first));
     let grants = Promise {
-        kinds: Some(vec!["granted".into()]),
+        kinds: Some(["granted".into()].into()),
         who: None,
     };
     assert!(!grants.covers(genesis) && grants.covers(first));
     let theirs = Promise {
-        who: Some(vec![first.subj.unwrap()]),
+        who: Some([first.subj.unwrap()].into()),
         ..grants
     };
     assert!(theirs.covers(first) && !theirs.covers(second));

@@ -278,6 +278,16 @@ fn ids_have_the_prefix_of_their_kind() {
             assert!(matches!(parse(&bent), Err(FormError::Id { .. })), "{bent}");
         }
     }
+    let check = |id: &str, good: bool| {
+        let mut value = header("login", "ent_", &["subj"], json!({"via": "cli"}));
+        value["id"] = json!(id);
+        assert_eq!(parse(&value).is_ok(), good, "{value}");
+    };
+    check("ent_7zzzzzzzzzzzzzzzzzzzzzzzzz", true);
+    check("ent_80000000000000000000000000", false);
+    for foreign in ["i", "l", "o", "u", "-", "Z"] {
+        check(&format!("ent_{foreign:0>26}"), false);
+    }
 }
 
 #[test]
@@ -298,15 +308,44 @@ fn names_a_version_it_does_not_know() {
 
 #[test]
 fn erased_ranges_ascend() {
-    for ranges in [
-        json!([]),
-        json!([[3, 3]]),
-        json!([[5, 6], [1, 3]]),
-        json!([[1, 3], [2, 4]]),
-    ] {
-        let what = json!({"basis": "order", "n": 3, "ranges": ranges});
+    let check = |n: u64, ranges: Value, good: bool| {
+        let what = json!({"basis": "order", "n": n, "ranges": ranges});
         let value = header("erased", "ent_", &[], what);
-        assert!(matches!(parse(&value), Err(FormError::Ranges)), "{value}");
+        let parsed = parse(&value);
+        assert_eq!(parsed.is_ok(), good, "{value}");
+        assert!(good || matches!(parsed, Err(FormError::Ranges)), "{value}");
+    };
+    check(3, json!([]), false);
+    check(0, json!([[3, 3]]), false);
+    check(3, json!([[5, 6], [1, 3]]), false);
+    check(4, json!([[1, 3], [2, 4]]), false);
+    check(3, json!([[1, 3], [5, 6]]), true);
+    check(2, json!([[1, 3], [5, 6]]), false);
+    check(4, json!([[1, 3], [5, 6]]), false);
+}
+
+#[test]
+fn only_what_is_there_can_be_erased() {
+    for (end, good) in [
+        (7, true),
+        (8, false),
+        (crate::canonical::MAX_INTEGER, false),
+    ] {
+        let what = json!({"basis": "order", "n": end - 2, "ranges": [[2, end]]});
+        let value = header("erased", "ent_", &[], what);
+        assert_eq!(parse(&value).is_ok(), good, "{value}");
+    }
+}
+
+#[test]
+fn a_log_begins_with_genesis_whatever_the_kind() {
+    for mut value in all() {
+        let kind = value["kind"].as_str().unwrap().to_owned();
+        value["seq"] = json!(if kind == "genesis" { 1 } else { 0 });
+        assert!(matches!(parse(&value), Err(FormError::Genesis)), "{value}");
+        value["kind"] = json!("of_a_later_version");
+        value["seq"] = json!(0);
+        assert!(matches!(parse(&value), Err(FormError::Genesis)), "{value}");
     }
 }
 

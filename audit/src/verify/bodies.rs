@@ -14,11 +14,17 @@ use crate::bundle::{BODIES, BundleSource, OPENINGS, RECEIPTS};
 use crate::canonical::MAX_BODY;
 use crate::checkpoint::{Checkpoint, decimal};
 use crate::entry::{Body, Header};
-use crate::receipt::Proof;
+use crate::receipt::{Proof, ProofError};
 use crate::subject::opened;
 
-/// Most `receipts/` of one bundle: they are held in memory.
+/// Most `receipts/` of one bundle; about 200 bytes of each are held in memory.
 const MAX_RECEIPTS: usize = 65_536;
+
+/// Most bytes of all `receipts/`: twice what [`MAX_RECEIPTS`] of the usual 2 KB take.
+const MAX_RECEIPT_BYTES: u64 = 1 << 28;
+
+/// Most identities held to one pseudonym each: 64 MiB of them.
+const MAX_IDENTITIES: usize = 7 << 16; // fills 2^19 buckets
 
 /// Longest line of `bodies.tsv`: 20 digits, a tab, a body.
 const MAX_BODY_LINE: usize = MAX_BODY + 21;
@@ -26,45 +32,73 @@ const MAX_BODY_LINE: usize = MAX_BODY + 21;
 /// Longest line of `openings.tsv`: two digests, two tabs, an id.
 const MAX_OPENING_LINE: usize = 4_096;
 
-/// Entries outside the range, each proven under the bundle's checkpoint.
+/// Entries outside the range, each proven under the bundle's checkpoint: what their bodies are held to.
 #[derive(Default)]
-pub(super) struct Outside(BTreeMap<u64, Header>);
+pub(super) struct Outside(BTreeMap<u64, Commitment>);
 
 impl Outside {
-    /// Reads and proves `receipts/SEQ.tlog-proof`; a false one is a fault of the root.
+    /// Reads and proves `receipts/SEQ.tlog-proof`, each header once to `note`; a false one is a fault of the root.
     pub(super) fn read(
         source: &dyn BundleSource,
         checkpoint: &Checkpoint,
         root: &mut Check,
+        mut note: impl FnMut(&Header),
     ) -> Self {
         let names = source.names();
         let names = names.iter().filter(|name| name.starts_with(RECEIPTS));
         let mut outside = Self::default();
+        let mut length = 0;
         for (n, name) in names.enumerate() {
-            if n == MAX_RECEIPTS {
-                root.fail(None, format!("more than {MAX_RECEIPTS} receipts"));
+            if n == MAX_RECEIPTS || length > MAX_RECEIPT_BYTES {
+                let text = format!(
+                    "more than {MAX_RECEIPTS} receipts, or {MAX_RECEIPT_BYTES} bytes of them"
+                );
+                root.fail(None, text);
                 break;
             }
-            match prove(source, name, checkpoint) {
-                Ok(header) => drop(outside.0.insert(header.seq, header)),
+            let proven = small(source, name).and_then(|text| {
+                length += crate::tree::count(text.as_bytes());
+                prove(&text, checkpoint).map_err(|error| format!("{name}: {error}"))
+            });
+            match proven {
+                Ok(header) => {
+                    note(&header);
+                    outside.0.insert(header.seq, Commitment::of(&header));
+                }
                 Err(text) => root.fail(None, text),
             }
         }
         outside
     }
-
-    pub(super) fn headers(&self) -> impl Iterator<Item = &Header> {
-        self.0.values()
-    }
 }
 
-fn prove(source: &dyn BundleSource, name: &str, checkpoint: &Checkpoint) -> Result<Header, String> {
-    let text = small(source, name)?;
-    let proof: Proof = text.parse().map_err(|error| format!("{name}: {error}"))?;
-    let (header, _) = proof
-        .under(checkpoint)
-        .map_err(|error| format!("{name}: {error}"))?;
+fn prove(text: &str, checkpoint: &Checkpoint) -> Result<Header, ProofError> {
+    let (header, _) = text.parse::<Proof>()?.under(checkpoint)?;
     Ok(header)
+}
+
+/// What a header says about its body: a fixed size, whatever the header's.
+#[derive(Clone, Copy)]
+struct Commitment {
+    seq: u64,
+    body: Digest,
+    subj: Option<Digest>,
+    by: Option<Digest>,
+    behalf: Option<Digest>,
+    is_decision: bool,
+}
+
+impl Commitment {
+    const fn of(header: &Header) -> Self {
+        Self {
+            seq: header.seq,
+            body: header.body,
+            subj: header.subj,
+            by: header.by,
+            behalf: header.behalf,
+            is_decision: header.what.is_decision(),
+        }
+    }
 }
 
 /// The bodies of a bundle, read beside its headers.
@@ -101,7 +135,7 @@ impl<'a> Bodies<'a> {
             return false;
         }
         if let (Some((_, body)), Some(header)) = (self.next.take(), header) {
-            self.check(header, &body, bytes);
+            self.check(&Commitment::of(header), &body, bytes);
         }
         self.advance(bytes);
         true
@@ -110,25 +144,26 @@ impl<'a> Bodies<'a> {
     /// The bodies behind the range.
     pub(super) fn finish(&mut self, bytes: &mut Check) {
         self.until(u64::MAX, bytes);
+        if self.identities.full {
+            let text = format!("more than {MAX_IDENTITIES} identities: not all are told apart");
+            bytes.doubt(None, text);
+        }
     }
 
     /// Bodies before `seq` that no header of the range asked for: of entries outside it.
     fn until(&mut self, seq: u64, bytes: &mut Check) {
         while let Some((at, body)) = self.next.take_if(|(next, _)| *next < seq) {
-            match self.outside.0.remove(&at) {
-                Some(header) => {
-                    self.check(&header, &body, bytes);
-                    self.outside.0.insert(at, header);
-                }
+            match self.outside.0.get(&at).copied() {
+                Some(commitment) => self.check(&commitment, &body, bytes),
                 None => bytes.fail(Some(at), format!("body {at} belongs to no entry here")),
             }
             self.advance(bytes);
         }
     }
 
-    fn check(&mut self, header: &Header, body: &[u8], bytes: &mut Check) {
-        let seq = header.seq;
-        match self.identities.check(header, body) {
+    fn check(&mut self, commitment: &Commitment, body: &[u8], bytes: &mut Check) {
+        let seq = commitment.seq;
+        match self.identities.check(commitment, body) {
             Ok(()) => self.opened += 1,
             Err(text) => bytes.fail(Some(seq), format!("the body of entry {seq} {text}")),
         }
@@ -174,7 +209,11 @@ fn split(line: &[u8]) -> Option<(u64, Vec<u8>)> {
 
 /// The pseudonym each opened identity goes by; 64 bytes for each, whatever its length.
 #[derive(Default)]
-struct Identities(HashMap<Digest, Digest>);
+struct Identities {
+    known: HashMap<Digest, Digest>,
+    /// Whether an identity was left out, because there were [`MAX_IDENTITIES`].
+    full: bool,
+}
 
 impl Identities {
     /// Reads `openings.tsv`.
@@ -215,39 +254,45 @@ impl Identities {
 
     /// One identity has one pseudonym, or a filter would hide entries.
     fn note(&mut self, id: &str, pseudonym: Digest) -> Result<(), String> {
-        let known = self.0.entry(Digest::of(id.as_bytes())).or_insert(pseudonym);
-        if *known == pseudonym {
-            Ok(())
-        } else {
-            Err(format!("gives {id:?} a second pseudonym"))
+        let key = Digest::of(id.as_bytes());
+        match self.known.get(&key) {
+            Some(known) if *known != pseudonym => {
+                return Err(format!("gives {id:?} a second pseudonym"));
+            }
+            Some(_) => {}
+            None if self.known.len() < MAX_IDENTITIES => {
+                self.known.insert(key, pseudonym);
+            }
+            None => self.full = true,
         }
+        Ok(())
     }
 
     /// Holds a body to its header: hash, form, openings. The rest of its sentence on error.
-    fn check(&mut self, header: &Header, bytes: &[u8]) -> Result<(), String> {
-        if Digest::of(bytes) != header.body {
+    fn check(&mut self, commitment: &Commitment, bytes: &[u8]) -> Result<(), String> {
+        if Digest::of(bytes) != commitment.body {
             return Err("is not the one its header commits to".to_owned());
         }
         let body = Body::parse(bytes).map_err(|error| format!("is malformed: {error}"))?;
-        self.open(header, &body.what)
+        self.open(commitment, &body.what)
     }
 
     /// Only members that are ours are openings: claims and queries hold foreign text in any shape.
-    fn open(&mut self, header: &Header, what: &Map<String, Value>) -> Result<(), String> {
+    fn open(&mut self, commitment: &Commitment, what: &Map<String, Value>) -> Result<(), String> {
         let member = |name: &str| what.get(name);
         let first = |name: &str| member(name)?.as_array()?.first();
         let holder = member("caller").or_else(|| member("person"));
         let actor = member("approver").or_else(|| member("actor"));
         for (who, carried, name) in [
-            (holder, header.subj, "subj"),
-            (actor, header.by, "by"),
-            (first("chain"), header.behalf, "behalf"),
+            (holder, commitment.subj, "subj"),
+            (actor, commitment.by, "by"),
+            (first("chain"), commitment.behalf, "behalf"),
         ] {
             let pseudonym = who.map(|who| self.identity(who)).transpose()?.flatten();
             if pseudonym.is_some() && pseudonym != carried {
                 return Err(format!("opens another {name} than its header carries"));
             }
-            if name == "subj" && header.what.is_decision() && pseudonym.is_none() {
+            if name == "subj" && commitment.is_decision && pseudonym.is_none() {
                 return Err("does not open its caller".to_owned());
             }
         }

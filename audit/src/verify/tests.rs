@@ -96,7 +96,7 @@ fn reads_like_a_page() {
         report.to_string(),
         "\
 bundle    log stint.example/ledger, entries 0 to 3 (4), 1970-01-01 to 1970-01-01
-ok        bytes      4 headers and 4 bodies have their form and hash to what checkpoint 4 commits to
+ok        bytes      4 headers have their form and 4 bodies their salt and openings; they hash to what checkpoint 4 commits to
 ok        chain      4 entries, each linked to the one before
 ok        root       the entries lead to the root of checkpoint 4
 ok        signature  signed by the pinned key of stint.example/ledger
@@ -304,7 +304,7 @@ fn a_false_opening_fails() {
 #[test]
 fn a_promised_body_is_here_or_erased() {
     let promise = Some(Promise {
-        kinds: Some(vec!["granted".into()]),
+        kinds: Some(["granted".into()].into()),
         who: None,
     });
     let files = bundle(log(9), (0, 10), promise.clone(), |seq| seq != 4);
@@ -344,6 +344,31 @@ fn a_promised_body_is_here_or_erased() {
         report.to_string().contains("0 withheld, 2 erased"),
         "{report}"
     );
+}
+
+/// The attack of a log's own operator: an early `erased` that excuses whatever he withholds later.
+#[test]
+fn an_erasure_of_entries_to_come_fails() {
+    let what = Erased {
+        basis: Basis::Order,
+        n: 1,
+        ranges: vec![[1, 2]],
+    };
+    let entries = vec![genesis(), grant(1), entry(id("ent_", 2), what, json!({}))];
+    let batch = Head::empty(crate::chain::tests::LOG, 0)
+        .extend("a", 1_000, entries)
+        .unwrap();
+    let text = String::from_utf8(batch.headers()[2].clone()).unwrap();
+    let text = text.replace(
+        "\"n\":1,\"ranges\":[[1,2]]",
+        "\"n\":9007199254740990,\"ranges\":[[1,9007199254740991]]",
+    );
+    let first = String::from_utf8(batch.headers()[0].clone()).unwrap();
+    let second = String::from_utf8(batch.headers()[1].clone()).unwrap();
+    let mut files = bundle(batch, (0, 3), Some(Promise::default()), |seq| seq != 1);
+    assert_eq!(judge(&files).exit, 0);
+    rebuild(&mut files, &[&first, &second, &text]);
+    fails(&files, Name::Bytes, "entry 2 is malformed: erased ranges");
 }
 
 #[test]
@@ -428,7 +453,23 @@ fn fresh_is_measured_against_the_last_entry() {
     };
     assert_eq!(ask(61_000, 60_000), 0);
     assert_eq!(ask(61_001, 60_000), 9);
-    assert_eq!(ask(999, 60_000), 9);
+}
+
+#[test]
+fn fresh_allows_for_two_clocks() {
+    let at = 1_000_000;
+    let batch = Head::empty(crate::chain::tests::LOG, 0)
+        .extend("a", at, vec![genesis()])
+        .unwrap();
+    let files = bundle(batch, (0, 1), None, |_| false);
+    for (now, exit) in [(at, 0), (at - 1, 0), (at - 300_000, 0), (at - 300_001, 9)] {
+        let options = Options {
+            now,
+            max_age: Some(0),
+            ..options()
+        };
+        assert_eq!(verify(&files, &trust(), &options).exit, exit, "{now}");
+    }
 }
 
 #[test]
@@ -500,7 +541,7 @@ fn a_version_it_does_not_know_is_incomplete() {
     assert_eq!(state(&report, Name::Root), State::Ok);
 }
 
-/// Puts `headers` into a bundle of two and signs their root, as a later broker might.
+/// Puts `headers` into a bundle of as many and signs their root, as a later broker might.
 fn rebuild(files: &mut Files, headers: &[&str]) {
     let leaves: Vec<_> = headers
         .iter()
@@ -508,7 +549,7 @@ fn rebuild(files: &mut Files, headers: &[&str]) {
         .collect();
     let checkpoint = Checkpoint {
         origin: crate::chain::tests::LOG.into(),
-        size: 2,
+        size: crate::tree::count(headers),
         root: crate::tree::root(&leaves),
     };
     files.insert(CHECKPOINT.into(), log_key().sign(&checkpoint.text()).into());

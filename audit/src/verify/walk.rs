@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::bodies::{Bodies, Outside};
 use super::lines;
+use super::ranges::Ranges;
 use super::report::{Check, Name, Verdict};
 use crate::Digest;
 use crate::bundle::{BundleSource, HEADERS, Manifest, Promise};
@@ -46,8 +47,8 @@ pub(super) struct Walked {
     pub(super) voted_grants: u64,
     bodies: u64,
     withheld: u64,
-    missing: Vec<[u64; 2]>,
-    erased: Vec<[u64; 2]>,
+    missing: Ranges,
+    erased: Ranges,
     foreign: BTreeSet<String>,
     grants: Vec<(u64, String)>,
 }
@@ -70,8 +71,8 @@ impl<'a> Walk<'a> {
             voted_grants: 0,
             bodies: 0,
             withheld: 0,
-            missing: Vec::new(),
-            erased: Vec::new(),
+            missing: Ranges::default(),
+            erased: Ranges::default(),
             foreign: BTreeSet::new(),
             grants: Vec::new(),
         };
@@ -85,6 +86,11 @@ impl<'a> Walk<'a> {
         }
     }
 
+    /// Notes what a proven entry outside the range says about those within.
+    pub(super) fn outside(&mut self, header: &Header) {
+        self.walked.note(header, None);
+    }
+
     /// Reads headers and bodies side by side, to their ends.
     pub(super) fn run(
         mut self,
@@ -93,9 +99,6 @@ impl<'a> Walk<'a> {
         credential: Option<Digest>,
         bytes: &mut Check,
     ) -> Walked {
-        for header in outside.headers() {
-            self.walked.note(header, None);
-        }
         let mut bodies = Bodies::open(source, outside, bytes);
         let mut headers = lines(source, HEADERS, MAX_HEADER, bytes);
         self.root();
@@ -238,7 +241,7 @@ impl<'a> Walk<'a> {
         self.walked.withheld += 1;
         let promise = self.manifest.promise.as_ref();
         if promise.is_some_and(|promise| promise.covers(header)) {
-            self.walked.miss(header.seq);
+            self.walked.missing.add([header.seq, header.seq + 1]);
         }
     }
 }
@@ -248,11 +251,11 @@ impl Walked {
         match &header.what {
             What::Granted(granted) => {
                 self.voted_grants += u64::from(granted.request.is_some());
-                if credential == Some(granted.tbs) {
+                if credential == Some(granted.tbs) && self.grants.len() < 2 {
                     self.grants.push((header.seq, header.id.clone()));
                 }
             }
-            What::Erased(erased) => self.erased.extend(&erased.ranges),
+            What::Erased(erased) => erased.ranges.iter().for_each(|it| self.erased.add(*it)),
             What::Foreign(_) if self.foreign.len() < MAX_FOREIGN => {
                 self.foreign.insert(header.what.kind().to_owned());
             }
@@ -260,16 +263,10 @@ impl Walked {
         }
     }
 
-    fn miss(&mut self, seq: u64) {
-        match self.missing.last_mut() {
-            Some([_, end]) if *end == seq => *end += 1,
-            _ => self.missing.push([seq, seq + 1]),
-        }
-    }
-
     pub(super) fn bytes_text(&self, checkpoint: &Checkpoint) -> String {
         let mut text = format!(
-            "{} headers and {} bodies have their form and hash to what checkpoint {} commits to",
+            "{} headers have their form and {} bodies their salt and openings; they hash to what \
+             checkpoint {} commits to",
             self.read, self.bodies, checkpoint.size
         );
         if !self.foreign.is_empty() {
@@ -283,20 +280,14 @@ impl Walked {
     /// Each promised body is here, or its `erased` entry is.
     pub(super) fn complete(&self, promise: Option<&Promise>) -> Verdict {
         let mut check = Check::default();
-        let mut erased = 0;
-        for [start, end] in &self.missing {
-            let mut seq = *start;
-            while seq < *end {
-                let covering = self.erased.iter().find(|[a, b]| (*a..*b).contains(&seq));
-                let Some([_, till]) = covering else {
-                    let text = format!("the body of entry {seq} was promised and is not here");
-                    check.doubt(Some(seq), text);
-                    break;
-                };
-                let next = (*till).min(*end);
-                erased += next - seq;
-                seq = next;
-            }
+        let (erased, first) = self.missing.within(&self.erased);
+        if let Some(seq) = first {
+            let text = format!("the body of entry {seq} was promised and is not here");
+            check.doubt(Some(seq), text);
+        }
+        if self.missing.is_full() {
+            let text = "more promised bodies are missing than can be told apart".to_owned();
+            check.doubt(None, text);
         }
         let withheld = self.withheld - erased;
         let text = match promise {

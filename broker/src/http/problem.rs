@@ -76,7 +76,9 @@ impl From<Error> for Failure {
                 problem.next_action = Some(next(NextKind::Retry));
                 problem.into()
             }
-            Error::Unavailable(_) | Error::Unsigned(_) => unavailable(&error),
+            Error::Unavailable(_) | Error::Unprepared(_) | Error::Unsigned(_) => {
+                unavailable(&error)
+            }
         }
     }
 }
@@ -142,6 +144,7 @@ fn unavailable(error: &Error) -> Failure {
         | Error::Replayed
         | Error::TooMany(_)
         | Error::Unavailable(_)
+        | Error::Unprepared(_)
         | Error::Unsigned(_) => {
             tracing::error!(%error, cause, %id, "an ask could not be answered");
         }

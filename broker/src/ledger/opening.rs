@@ -102,7 +102,12 @@ pub(super) async fn open(
         .map_err(|source| store.failed(source))?;
     let pinned = pinned(&site)?;
     let head = match row {
-        Some(row) => existing(&store, &site, row, pinned.as_ref()).await?,
+        Some(row) => {
+            if let (Some(path), None) = (&site.pin, &pinned) {
+                tracing::warn!(path = %path.display(), "there is no pin: a rolled back store would not show");
+            }
+            existing(&store, &site, row, pinned.as_ref()).await?
+        }
         None => absent(&log, if_absent, pinned.as_ref())?,
     };
     let is_new = head.size() == 0;
@@ -290,7 +295,6 @@ fn pinned(site: &Site) -> Result<Option<Checkpoint>, OpenError> {
         source,
     })?;
     let Some(note) = note else {
-        tracing::warn!(path = %path.display(), "there is no pin: a rolled back store would not show");
         return Ok(None);
     };
     let wrong = |why: String| OpenError::Diverged(format!("the pin `{}`: {why}", path.display()));

@@ -29,6 +29,14 @@ pub enum PrepareError {
     /// The caller's: the key is one of ours.
     #[error("the key is one of this service's own")]
     OurKey,
+    /// The caller's: a name of the grant is longer than a certificate's extension carries.
+    #[error("`{what}` is longer than the {most} bytes a certificate carries")]
+    TooLong {
+        /// Which.
+        what: &'static str,
+        /// Bytes at most (PROTOCOLS.md §3.13).
+        most: usize,
+    },
     /// The caller's: the grant is for a bound token, and no key was proved that binds it.
     #[error("the grant is bound to a key, and none was proved")]
     Unbound,
@@ -41,6 +49,37 @@ pub enum PrepareError {
     /// Ours: the bytes are not what was meant.
     #[error(transparent)]
     Lint(#[from] LintError),
+}
+
+/// Who can mend it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Whose {
+    /// Whoever asked: another ask may succeed.
+    Caller,
+    /// Whoever runs the broker.
+    Operator,
+    /// We ourselves: a bug.
+    Ours,
+}
+
+impl PrepareError {
+    /// Who can mend it.
+    #[must_use]
+    pub const fn whose(&self) -> Whose {
+        match self {
+            Self::BeyondGrant(_)
+            | Self::NoAudience
+            | Self::NoLife
+            | Self::OurKey
+            | Self::TooLong { .. }
+            | Self::Unbound
+            | Self::UnknownProfile(_) => Whose::Caller,
+            Self::IssuingCa | Self::Name(_) => Whose::Operator,
+            Self::Encode(_) | Self::Lint(_) | Self::OtherKind | Self::OtherTrustDomain => {
+                Whose::Ours
+            }
+        }
+    }
 }
 
 impl From<NameError> for PrepareError {
