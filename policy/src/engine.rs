@@ -128,10 +128,16 @@ impl Ground {
     }
 
     /// The list of entities, checked against the schema.
-    pub(crate) fn entities(&self, json: &Json) -> Result<Store, Refused> {
-        let entities = Entities::from_json_value(json.clone(), Some(&self.schema));
+    pub(crate) fn entities(&self, text: &str) -> Result<Store, Refused> {
+        let entities = Entities::from_json_str(text, Some(&self.schema));
         let entities = entities.map_err(|error| schema::told("P03", &error))?;
-        Ok(Store::new(&entities, json))
+        Store::new(&entities).map_err(|uid| Refused {
+            rule: "P03",
+            text: format!(
+                "{uid}: its id, or one that it names, is empty, longer than 1024 bytes, or has control characters"
+            ),
+            offset: None,
+        })
     }
 
     /// Strict validation, level 2; warnings are errors. Each finding comes with the rule it is about.
@@ -323,7 +329,7 @@ impl Engine {
     }
 
     /// None if the action does not apply to such a principal or resource. `others` are the people and agents of the
-    /// context.
+    /// ask, the principal among them; a resource that is one of them is the same entity, groups of its login included.
     pub(crate) fn case<'e>(
         &'e self,
         action: &'e Action,
@@ -336,7 +342,9 @@ impl Engine {
             return Ok(None);
         }
         let undeclared = || fault("the resource's type is not declared");
-        let resource = self.entity(resource).ok_or_else(undeclared)?;
+        let same = others.iter().find(|other| other.name() == Some(resource));
+        let resource = same.cloned().or_else(|| self.entity(resource));
+        let resource = resource.ok_or_else(undeclared)?;
         let mut roots = vec![Arc::clone(principal), Arc::clone(&resource)];
         roots.extend(others.iter().cloned());
         let slice = self.store.slice(&roots).into_iter();

@@ -1,5 +1,7 @@
 //! An ask that was opened once, to be decided and recorded from the same reading of it.
 
+use std::collections::HashSet;
+
 use data_encoding::BASE64URL_NOPAD;
 use serde_json::{Value as Json, json};
 
@@ -37,24 +39,20 @@ impl PolicySet {
 
 impl Heard<'_, '_> {
     /// The exact input of a decision, for the ledger: principals, action, resources, the slice of entities, context and
-    /// votes, in Cedar's JSON. No floats, no nulls. An ask that is refused unheard has no entities.
+    /// votes, in Cedar's JSON. No floats, no nulls: an input that has some is there as text. An ask that is refused
+    /// unheard has no entities.
     #[must_use]
     pub fn record(&self) -> Json {
         let query = &self.query;
         let heard = self.opened.as_ref().ok();
-        let mut entities: Vec<&Json> = Vec::new();
-        for json in heard
-            .iter()
-            .flat_map(|heard| &heard.parts)
-            .flat_map(|part| part.case.entities_json())
-        {
-            if !entities.contains(&json) {
-                entities.push(json);
-            }
+        let (mut seen, mut entities) = (HashSet::new(), Vec::new());
+        for part in heard.iter().flat_map(|heard| &heard.parts) {
+            let new = part.case.entities_json();
+            entities.extend(new.filter(|json| seen.insert(json.get("uid"))));
         }
         let context = match &heard {
             Some(heard) => heard.context.json(),
-            None => Term::Record(context(query)).json(),
+            None => unheard(query),
         };
         let mut record = json!({
             "principal": named(query.caller),
@@ -89,6 +87,39 @@ impl Heard<'_, '_> {
     }
 }
 
+/// The context of an ask that was not opened.
+fn unheard(query: &Query<'_>) -> Json {
+    let mut json = Term::Record(context(query)).json();
+    if let (Some(input), Some(members)) = (query.input, json.as_object_mut()) {
+        let read = crate::context::input(input.members()).map(|input| input.json());
+        let text = || Json::from(Json::Object(input.members().clone()).to_string());
+        members.insert("input".to_owned(), read.unwrap_or_else(text));
+    }
+    json
+}
+
 fn named(principal: &Principal) -> Json {
     json!({"type": principal.kind.type_name(), "id": principal.id.as_str()})
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture::{Ask, sample_set};
+    use crate::query::Input;
+
+    #[test]
+    fn an_ask_that_is_refused_unheard_is_recorded_with_its_input() {
+        let set = sample_set();
+        let check = |value: Json, expected: Json| {
+            let mut ask = Ask::new("deploy", "Environment::prod/web");
+            let members = [("size".to_owned(), value)].into_iter().collect();
+            ask.input = Some(Input::new(members));
+            let record = set.record(&ask.query());
+            assert_eq!(record["context"]["input"], expected);
+            assert_eq!(record["entities"], json!([]));
+        };
+        check(json!(1), json!({"size": 1}));
+        check(json!(1.5), json!(r#"{"size":1.5}"#));
+    }
 }

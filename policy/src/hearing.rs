@@ -120,14 +120,13 @@ impl<'e, 'q> Hearing<'e, 'q> {
             .map(|(_, subject)| Arc::clone(subject))
             .collect();
         for actor in query.actors {
-            others.extend(engine.principal(actor));
+            others.push(engine.principal(actor).ok_or_else(unreadable)?);
         }
-        let initiator = query
-            .task
-            .initiator
-            .as_deref()
-            .and_then(|user| Uid::new(Kind::User.type_name(), user));
-        others.extend(initiator.and_then(|user| engine.entity(&user)));
+        if let Some(user) = query.task.initiator.as_deref() {
+            let user = Uid::new(Kind::User.type_name(), user);
+            let user = user.and_then(|user| engine.entity(&user));
+            others.push(user.ok_or_else(unreadable)?);
+        }
         let action = engine.action(&self.action).ok_or_else(unreadable)?;
         for (kind, principal) in &principals {
             for resource in &self.resources {
@@ -196,7 +195,7 @@ impl<'e> Part<'e> {
     }
 }
 
-/// At most four actors, nobody twice, and consent exactly where somebody is acted for.
+/// At most four actors, nobody twice, consent and actors only where somebody is acted for, who is a person or an agent.
 fn check_chain(query: &Query<'_>) -> Result<(), Dismissed> {
     let everybody = query
         .actors
@@ -206,7 +205,10 @@ fn check_chain(query: &Query<'_>) -> Result<(), Dismissed> {
     let distinct: BTreeSet<_> = everybody.clone().map(|principal| &principal.id).collect();
     let once = distinct.len() == everybody.count();
     let agents = query.actors.iter().all(|actor| actor.kind == Kind::Agent);
-    let whole = query.subject.is_some() == query.consent.is_some();
+    let whole = match query.subject {
+        Some(subject) => query.consent.is_some() && subject.kind != Kind::Workload,
+        None => query.consent.is_none() && query.actors.is_empty(),
+    };
     match once && agents && whole && query.actors.len() <= LONGEST_CHAIN {
         true => Ok(()),
         false => Err(dismissed(Why::Delegation, Detail::Chain)),

@@ -1,12 +1,15 @@
 //! What Stint finds in a policy set beyond Cedar's own checks (POLICY.md §6): errors stop the load, warnings are said.
 //! Findings are about what is written; none of them decides.
+//!
+//! Of POLICY.md's list three are not here: P09 and P56 need the configured issuers, which a set does not know, and P57
+//! is not written yet. P58 is about files: `load` says it.
 
 mod reading;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 
-use crate::annotation::{group, nearest};
+use crate::annotation::{group, is_invisible, nearest};
 use crate::check::TestReport;
 use crate::engine::schema::Declared;
 use crate::engine::{Engine, Store};
@@ -26,9 +29,12 @@ pub struct Finding {
 impl Finding {
     pub(crate) fn error(rule: &'static str, place: Place, text: impl Into<String>) -> Finding {
         Finding {
-            place,
+            place: Place {
+                file: visible(&place.file),
+                ..place
+            },
             rule,
-            text: text.into(),
+            text: visible(&text.into()),
         }
     }
 
@@ -78,6 +84,18 @@ impl Finding {
     pub fn text(&self) -> &str {
         &self.text
     }
+}
+
+/// What a file's name or a policy's text would do to a terminal is shown instead.
+fn visible(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        match is_invisible(c) {
+            true => shown.extend(c.escape_default()),
+            false => shown.push(c),
+        }
+    }
+    shown
 }
 
 /// `error     P08 web.cedar:4:1 …`
@@ -370,24 +388,72 @@ fn depth(expr: &Expr) -> usize {
     }
 }
 
-/// P54: permits that can meet and leave nothing in common.
+/// A permit that limits its credential, with what it compares with a literal.
+struct Limited<'r> {
+    rule: &'r Rule,
+    texts: Vec<(Vec<&'r str>, &'r str)>,
+}
+
+impl<'r> Limited<'r> {
+    fn new(rule: &'r Rule) -> Option<Limited<'r>> {
+        let limits = rule.annotations.credential.is_some() || rule.annotations.bind.is_some();
+        let clauses = rule.clauses.iter().filter(|clause| clause.when);
+        (limits && rule.effect == Effect::Permit).then(|| Limited {
+            rule,
+            texts: clauses
+                .flat_map(|clause| clause.body.conjuncts())
+                .filter_map(Expr::equals_string)
+                .collect(),
+        })
+    }
+
+    fn text(&self, path: &[&str]) -> Option<&'r str> {
+        let mut texts = self.texts.iter();
+        texts
+            .find(|(known, _)| known == path)
+            .map(|(_, text)| *text)
+    }
+}
+
+/// P54: permits that can meet and leave nothing in common. Each is put aside by its rarest text, so that it is held
+/// against few others.
 fn strangers(rules: &[&Rule], findings: &mut Vec<Finding>) {
-    let limited = |rule: &&&Rule| {
-        rule.effect == Effect::Permit
-            && (rule.annotations.credential.is_some() || rule.annotations.bind.is_some())
-    };
-    let permits: Vec<&&Rule> = rules.iter().filter(limited).collect();
+    let permits: Vec<Limited<'_>> = rules.iter().filter_map(|rule| Limited::new(rule)).collect();
+    let mut uses: HashMap<_, usize> = HashMap::new();
+    for text in permits.iter().flat_map(|permit| &permit.texts) {
+        *uses.entry(text).or_default() += 1;
+    }
+    let mut unpinned = Vec::new();
+    let mut pinned: HashMap<&[&str], HashMap<&str, Vec<usize>>> = HashMap::new();
     for (number, one) in permits.iter().enumerate() {
-        let other = permits
-            .iter()
-            .skip(number + 1)
-            .find(|other| nothing_common(one, other) && can_meet(one, other));
-        findings.extend(other.map(|other| {
+        match one.texts.iter().min_by_key(|text| uses.get(text)) {
+            Some((path, text)) => {
+                let texts = pinned.entry(path).or_default();
+                texts.entry(text).or_default().push(number);
+            }
+            None => unpinned.push(number),
+        }
+    }
+    for (number, one) in permits.iter().enumerate() {
+        let mut may_meet = vec![&unpinned];
+        for (path, texts) in &pinned {
+            match one.text(path) {
+                Some(text) => may_meet.extend(texts.get(text)),
+                None => may_meet.extend(texts.values()),
+            }
+        }
+        let first = |others: &Vec<usize>| {
+            let later = others.iter().filter(|other| **other > number);
+            let mut later = later.filter_map(|other| Some((*other, permits.get(*other)?)));
+            later.find(|(_, other)| nothing_common(one.rule, other.rule) && can_meet(one, other))
+        };
+        let other = may_meet.into_iter().filter_map(first);
+        findings.extend(other.min_by_key(|(number, _)| *number).map(|(_, other)| {
             let said = format!(
                 "where `{}` permits as well, no kind of credential or binding is left",
-                other.id
+                other.rule.id
             );
-            Finding::error("P54", one.place.clone(), said)
+            Finding::error("P54", one.rule.place.clone(), said)
         }));
     }
 }
@@ -408,8 +474,8 @@ fn nothing_common(one: &Rule, other: &Rule) -> bool {
     )
 }
 
-fn can_meet(one: &Rule, other: &Rule) -> bool {
-    let actions = match (&one.actions, &other.actions) {
+fn can_meet(one: &Limited<'_>, other: &Limited<'_>) -> bool {
+    let actions = match (&one.rule.actions, &other.rule.actions) {
         (Some(one), Some(other)) => one.iter().any(|action| other.contains(action)),
         _ => true,
     };
@@ -423,31 +489,14 @@ fn can_meet(one: &Rule, other: &Rule) -> bool {
         }
         _ => true,
     };
-    let texts = |rule: &Rule| -> Vec<(Vec<String>, String)> {
-        let conjuncts = rule
-            .clauses
-            .iter()
-            .filter(|clause| clause.when)
-            .flat_map(|clause| clause.body.conjuncts());
-        let pair = |(path, text): (Vec<&str>, &str)| {
-            (
-                path.into_iter().map(str::to_owned).collect(),
-                text.to_owned(),
-            )
-        };
-        conjuncts
-            .into_iter()
-            .filter_map(Expr::equals_string)
-            .map(pair)
-            .collect()
+    let contradict = |(path, text): &(Vec<&str>, &str)| {
+        let mut texts = other.texts.iter();
+        texts.any(|(other, said)| other == path && said != text)
     };
-    let others = texts(other);
-    let contradict =
-        |(path, text): &(Vec<String>, String)| others.iter().any(|(p, t)| p == path && t != text);
     actions
-        && scopes(&one.principal, &other.principal)
-        && scopes(&one.resource, &other.resource)
-        && !texts(one).iter().any(contradict)
+        && scopes(&one.rule.principal, &other.rule.principal)
+        && scopes(&one.rule.resource, &other.rule.resource)
+        && !one.texts.iter().any(contradict)
 }
 
 /// P16: too many policies that one request must try.

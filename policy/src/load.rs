@@ -1,12 +1,14 @@
 //! A directory, or its bytes, to a policy set: whole or not at all, with everything that is wrong said at once. The one
 //! file here that opens files; it follows no links and reads nothing it does not know.
 
+mod flat;
+
 use std::fmt;
 use std::fs;
-use std::io;
+use std::io::{self, Read};
 use std::path::Path;
 
-use serde_json::Value as Json;
+use serde::de::IgnoredAny;
 use thiserror::Error;
 use unicode_normalization::is_nfc;
 
@@ -16,12 +18,13 @@ use crate::engine::{Ground, Parsed, Source, Store};
 use crate::lint::{self, Finding};
 use crate::rule::{Effect, Gate, Place, Rule};
 use crate::set::{Files, PolicySet};
+use flat::Language;
 
 /// A set that cannot take force.
 #[derive(Debug, Error)]
 pub enum LoadError {
     /// A file or the directory cannot be read.
-    #[error("cannot read `{path}`")]
+    #[error("cannot read `{}`", .path.escape_debug())]
     Io {
         /// Which.
         path: String,
@@ -63,12 +66,13 @@ impl PolicySet {
     /// # Errors
     /// [`LoadError::Io`] if something cannot be read, [`LoadError::Refused`] with all findings if the set is wrong.
     pub fn load(dir: &Path) -> Result<PolicySet, LoadError> {
-        let mut reader = Reader::default();
+        let mut reader = Reader {
+            files: Files::new(),
+            findings: Vec::new(),
+            left: lint::MOST_BYTES,
+        };
         reader.directory(dir, "")?;
-        match reader.findings.is_empty() {
-            true => PolicySet::from_files(reader.files),
-            false => Err(LoadError::Refused(reader.findings)),
-        }
+        PolicySet::build(reader.files, reader.findings)
     }
 
     /// The same from bytes: replicas, replays, bundles.
@@ -76,7 +80,11 @@ impl PolicySet {
     /// # Errors
     /// [`LoadError::Refused`] with all findings.
     pub fn from_files(files: Files) -> Result<PolicySet, LoadError> {
-        let mut findings = Vec::new();
+        PolicySet::build(files, Vec::new())
+    }
+
+    /// With what was said of the files where they came from.
+    fn build(files: Files, mut findings: Vec<Finding>) -> Result<PolicySet, LoadError> {
         let texts = texts(&files, &mut findings);
         let serial = serial(&texts, &mut findings);
         let compiled = compile(&texts, &mut findings);
@@ -106,21 +114,19 @@ impl PolicySet {
 }
 
 /// Files on their way in.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Reader {
     files: Files,
     findings: Vec<Finding>,
-    bytes: u64,
+    /// Bytes the set may still have.
+    left: u64,
 }
 
 impl Reader {
     fn directory(&mut self, dir: &Path, prefix: &str) -> Result<(), LoadError> {
-        let io = |source| LoadError::Io {
-            path: dir.display().to_string(),
-            source,
-        };
-        for entry in fs::read_dir(dir).map_err(io)? {
-            let path = entry.map_err(io)?.path();
+        let entries = fs::read_dir(dir).map_err(unreadable(dir))?;
+        for entry in entries {
+            let path = entry.map_err(unreadable(dir))?.path();
             let name = path
                 .file_name()
                 .map(|name| name.to_string_lossy().into_owned())
@@ -128,46 +134,96 @@ impl Reader {
             if name.starts_with('.') {
                 continue;
             }
-            let meta = fs::symlink_metadata(&path).map_err(io)?;
+            let meta = fs::symlink_metadata(&path).map_err(unreadable(&path))?;
             let place = format!("{prefix}{name}");
             if meta.is_dir() && prefix.is_empty() && name == "tests" {
                 self.directory(&path, "tests/")?;
             } else if !meta.is_file() {
-                self.refuse(
-                    &place,
-                    "P17",
-                    "neither a regular file nor `tests/`; links are not followed",
-                );
-            } else if others_write(&meta) {
-                self.refuse(&place, "P17", "everybody can write to it: chmod o-w");
+                self.say(&place, "P17", NOT_PLAIN);
             } else if !is_ours(&place) {
-                self.refuse(&place, "P17", FOREIGN);
+                self.say(&place, "P17", FOREIGN);
             } else {
-                self.bytes = self.bytes.saturating_add(meta.len());
-                match self.bytes > lint::MOST_BYTES {
-                    true => self.refuse(&place, "P16", "the set is over 4 MiB"),
-                    false => self.files.insert(place, fs::read(&path).map_err(io)?),
-                }
+                self.file(&path, place)?;
             }
         }
         Ok(())
     }
 
-    fn refuse(&mut self, path: &str, rule: &'static str, text: &str) {
+    /// Judges what it has open, whatever has the name by now.
+    fn file(&mut self, path: &Path, place: String) -> Result<(), LoadError> {
+        let file = open(path).map_err(unreadable(path))?;
+        let meta = file.metadata().map_err(unreadable(path))?;
+        if !meta.is_file() {
+            self.say(&place, "P17", NOT_PLAIN);
+            return Ok(());
+        }
+        match writers(&meta) {
+            Writers::Everybody => self.say(&place, "P17", "everybody can write to it: chmod o-w"),
+            Writers::Group => self.say(&place, "P58", "its group can write to it: chmod g-w"),
+            Writers::Owner => {}
+        }
+        let mut bytes = Vec::new();
+        file.take(self.left + 1)
+            .read_to_end(&mut bytes)
+            .map_err(unreadable(path))?;
+        match self.left.checked_sub(bytes.len() as u64) {
+            None => self.say(&place, "P16", "the set is over 4 MiB"),
+            Some(left) => {
+                self.left = left;
+                self.files.insert(place, bytes);
+            }
+        }
+        Ok(())
+    }
+
+    fn say(&mut self, path: &str, rule: &'static str, text: &str) {
         self.findings
             .push(Finding::error(rule, Place::start(path), text));
     }
 }
 
+fn unreadable(path: &Path) -> impl Fn(io::Error) -> LoadError {
+    move |source| LoadError::Io {
+        path: path.display().to_string(),
+        source,
+    }
+}
+
+/// Opens no link, and waits for no pipe: it may have been a plain file a moment ago.
 #[cfg(unix)]
-fn others_write(meta: &fs::Metadata) -> bool {
-    use std::os::unix::fs::PermissionsExt;
-    meta.permissions().mode() & 0o002 != 0
+fn open(path: &Path) -> io::Result<fs::File> {
+    use rustix::fs::{Mode, OFlags};
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    Ok(rustix::fs::open(path, flags, Mode::empty())?.into())
 }
 
 #[cfg(not(unix))]
-fn others_write(_: &fs::Metadata) -> bool {
-    false
+fn open(path: &Path) -> io::Result<fs::File> {
+    fs::File::open(path)
+}
+
+/// Who can write to a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Writers {
+    Everybody,
+    Group,
+    Owner,
+}
+
+#[cfg(unix)]
+fn writers(meta: &fs::Metadata) -> Writers {
+    use std::os::unix::fs::MetadataExt;
+    match meta.mode() {
+        mode if mode & 0o002 != 0 => Writers::Everybody,
+        // A user's private group has the user's number and nobody else: a checkout under umask 002.
+        mode if mode & 0o020 != 0 && meta.gid() != meta.uid() => Writers::Group,
+        _ => Writers::Owner,
+    }
+}
+
+#[cfg(not(unix))]
+fn writers(_: &fs::Metadata) -> Writers {
+    Writers::Owner
 }
 
 fn is_ours(path: &str) -> bool {
@@ -268,6 +324,11 @@ fn compile(texts: &[Text<'_>], findings: &mut Vec<Finding>) -> Option<crate::eng
             .unwrap_or(Text { path, text: other })
     };
     let schema = find(SCHEMA, "");
+    let deep: Vec<Finding> = texts.iter().filter_map(too_deep).collect();
+    if !deep.is_empty() {
+        findings.extend(deep);
+        return None;
+    }
     let ground = match Ground::read(schema.text) {
         Ok(ground) => ground,
         Err(refused) => {
@@ -320,13 +381,25 @@ fn compile(texts: &[Text<'_>], findings: &mut Vec<Finding>) -> Option<crate::eng
     Some(engine)
 }
 
+/// P16, of a file that Cedar must not be given.
+fn too_deep(Text { path, text }: &Text<'_>) -> Option<Finding> {
+    let language = match *path {
+        SCHEMA => Language::Schema,
+        path if is_policy(path) => Language::Policy,
+        _ => return None,
+    };
+    let (offset, said) = flat::excess(text, language)?;
+    Some(Finding::error("P16", Place::at(path, text, offset), said))
+}
+
 fn entities(
     ground: &Ground,
     Text { path, text }: Text<'_>,
     findings: &mut Vec<Finding>,
 ) -> Option<Store> {
-    let refused = match serde_json::from_str::<Json>(text) {
-        Ok(json) => match ground.entities(&json) {
+    // Read twice: for the place of what is no JSON, and by Cedar, which refuses a member that is written twice.
+    let refused = match serde_json::from_str::<IgnoredAny>(text) {
+        Ok(_) => match ground.entities(text) {
             Ok(store) => {
                 lint::entities(&store, &ground.declared, path, findings);
                 return Some(store);
@@ -408,6 +481,7 @@ fn refused_at(refused: Refused, Text { path, text }: Text<'_>) -> Finding {
 const SCHEMA: &str = "schema.cedarschema";
 const ENTITIES: &str = "entities.json";
 const SETTINGS: &str = "policy.toml";
+const NOT_PLAIN: &str = "neither a regular file nor `tests/`; links are not followed";
 const FOREIGN: &str = "not a file of a policy set: those are schema.cedarschema, *.cedar, entities.json, tests/*.toml and policy.toml";
 
 #[cfg(test)]

@@ -192,6 +192,12 @@ impl PolicySet {
         self.engine.resolve_resource(resource).is_some()
     }
 
+    /// Whether `entities.json` lists this group.
+    #[must_use]
+    pub fn has_group(&self, name: &str) -> bool {
+        Uid::new("Stint::Group", name).is_some_and(|group| self.engine.store.get(&group).is_some())
+    }
+
     /// The name of the group that owns a workload or agent, by `entities.json`.
     #[must_use]
     pub fn owner_of(&self, id: &SpiffeId) -> Option<String> {

@@ -160,6 +160,37 @@ fn what_does_not_fit_is_denied_unheard() {
         },
         (Why::Policy, Detail::Input),
     );
+    for (subject, consent) in [
+        (None, None),
+        (
+            Some(principal(Kind::Workload, "workload/x")),
+            Some(Consent::MayAct),
+        ),
+    ] {
+        let actors = vec![principal(Kind::Agent, "agent/a")];
+        let chained = Ask {
+            actors,
+            subject,
+            consent,
+            ..Ask::new("deploy", "Environment::staging/web")
+        };
+        check(chained, (Why::Delegation, Detail::Chain));
+    }
+    let mut ownerless = Ask::new("deploy", "Environment::staging/web");
+    ownerless.caller.owner = Some("a\nb".to_owned());
+    check(ownerless, (Why::PolicyError, Detail::Evaluation));
+    let mut nobody = Ask::new("deploy", "Environment::staging/web");
+    nobody.task.initiator = Some(String::new());
+    check(nobody, (Why::PolicyError, Detail::Evaluation));
+    let mut acted = Ask::new("call", "External::mailer");
+    acted.caller = principal(Kind::Agent, "agent/helper");
+    acted.subject = Some(principal(Kind::User, "user/kim"));
+    acted.consent = Some(Consent::MayAct);
+    acted.actors = vec![crate::query::Principal {
+        groups: [String::new()].into(),
+        ..principal(Kind::Agent, "agent/a")
+    }];
+    check(acted, (Why::PolicyError, Detail::Evaluation));
     let twice = vec![
         principal(Kind::Agent, "agent/a"),
         principal(Kind::Agent, "agent/a"),

@@ -1,11 +1,11 @@
 //! The entities of a set, with ancestors flattened at load, and the few of them that one request needs: who asks, what
-//! for, and what their attributes name (validation at level 2 promises that no policy looks further).
+//! for, and what their attributes and tags name (validation at level 2 promises that no policy looks further).
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use cedar_policy::{Entities, Entity, EntityUid, RestrictedExpression};
-use serde_json::{Value as Json, json};
+use serde_json::Value as Json;
 
 use super::schema::Types;
 use crate::query::{Kind, Principal};
@@ -34,32 +34,23 @@ pub(crate) struct Listed {
 #[derive(Debug)]
 pub(crate) struct Subject {
     pub(super) uid: EntityUid,
-    /// As Cedar has it, and as it was written; none if it is not listed.
+    /// As Cedar has it, and as Cedar writes it; none if it is not listed.
     known: Option<(Entity, Json)>,
     /// Itself and its ancestors.
     pub(super) lineage: Vec<Uid>,
-    /// Entities that its attributes name, in sets and records too.
+    /// Entities that its attributes and tags name, in sets and records too.
     named: Vec<Uid>,
 }
 
 impl Store {
-    /// Reads Cedar's own list; `entities` is the same list, parsed and checked by Cedar.
-    pub(super) fn new(entities: &Entities, json: &Json) -> Store {
-        let written = json.as_array().map(Vec::as_slice).unwrap_or_default();
-        let listed = written.iter().filter_map(|json| {
-            let uid = json_uid(json.get("uid")?)?;
-            let entity = entities.get(&cedar_uid(&uid)?)?;
-            let mut ancestors: Vec<Uid> = entities
-                .ancestors(&entity.uid())?
-                .filter_map(our_uid)
-                .collect();
-            ancestors.sort();
-            let listed = Listed::new(&uid, entity, json, ancestors);
-            Some((uid, listed))
-        });
-        Store {
-            listed: listed.collect(),
-        }
+    /// Cedar's own list; an error is the entity that no ask and no rule could name as it stands.
+    pub(super) fn new(entities: &Entities) -> Result<Store, EntityUid> {
+        let theirs = |entity: &&Entity| entity.uid().type_name().basename() != "Action";
+        let listed = entities.iter().filter(theirs);
+        let listed = listed
+            .map(|entity| Listed::new(entity, entities).ok_or_else(|| entity.uid()))
+            .collect::<Result<_, _>>()?;
+        Ok(Store { listed })
     }
 
     pub(crate) fn get(&self, uid: &Uid) -> Option<&Listed> {
@@ -111,17 +102,11 @@ impl Store {
         let mut links = listed
             .map(|listed| listed.links.clone())
             .unwrap_or_default();
-        if inventory {
-            let owner = principal
-                .owner
-                .as_deref()
-                .and_then(|group| Uid::new(GROUP, group));
-            let person = principal
-                .person
-                .as_deref()
-                .and_then(|user| Uid::new("Stint::User", user));
-            links.extend(owner.map(|owner| ("owner".to_owned(), owner)));
-            links.extend(person.map(|person| ("person".to_owned(), person)));
+        if let Some(owner) = principal.owner.as_deref().filter(|_| inventory) {
+            links.insert("owner".to_owned(), Uid::new(GROUP, owner)?);
+        }
+        if let Some(person) = principal.person.as_deref().filter(|_| inventory) {
+            links.insert("person".to_owned(), Uid::new("Stint::User", person)?);
         }
         let attributes = links.iter().map(|(name, uid)| {
             Some((
@@ -137,23 +122,8 @@ impl Store {
             types.uid(&uid)?,
             attributes.collect::<Option<_>>()?,
             parents,
-        )
-        .ok()?;
-        let attributes: serde_json::Map<String, Json> = links
-            .iter()
-            .map(|(name, uid)| (name.clone(), json!({"__entity": uid_json(uid)})))
-            .collect();
-        let json = json!({
-            "uid": uid_json(&uid),
-            "attrs": attributes,
-            "parents": lineage.iter().map(uid_json).collect::<Json>(),
-        });
-        Some(Arc::new(Subject {
-            known: Some((entity, json)),
-            uid: types.uid(&uid)?,
-            named: links.into_values().collect(),
-            lineage: std::iter::once(uid).chain(lineage).collect(),
-        }))
+        );
+        Subject::known(entity.ok()?, uid, lineage).map(Arc::new)
     }
 
     /// All that evaluating needs: `roots`, and what their attributes name. A root given first stands for its uid.
@@ -161,13 +131,12 @@ impl Store {
         let named = roots.iter().flat_map(|root| &root.named);
         let named = named.filter_map(|uid| self.listed.get(uid));
         let all = roots.iter().chain(named.map(|listed| &listed.subject));
-        let mut seen: Vec<&Uid> = Vec::with_capacity(roots.len() * 2);
+        let mut seen: HashSet<&Uid> = HashSet::with_capacity(roots.len() * 2);
         let mut slice = Vec::with_capacity(roots.len() * 2);
         for subject in all {
-            if let (Some(uid), Some(known)) = (subject.lineage.first(), &subject.known)
-                && !seen.contains(&uid)
+            if let (Some(uid), Some(known)) = (subject.name(), &subject.known)
+                && seen.insert(uid)
             {
-                seen.push(uid);
                 slice.push(known);
             }
         }
@@ -193,62 +162,92 @@ impl Store {
     }
 }
 
-impl Listed {
-    fn new(uid: &Uid, entity: &Entity, json: &Json, ancestors: Vec<Uid>) -> Listed {
-        let attributes = json.get("attrs").and_then(Json::as_object);
-        let attributes = || attributes.into_iter().flatten();
-        let link = |(name, value): (&String, &Json)| Some((name.clone(), json_uid(value)?));
+impl Subject {
+    /// None if it, or an entity that it names, has a name that is none of ours.
+    fn known(
+        entity: Entity,
+        uid: Uid,
+        ancestors: impl IntoIterator<Item = Uid>,
+    ) -> Option<Subject> {
+        let json = written(&entity)?;
         let mut named = Vec::new();
-        attributes().for_each(|(_, value)| name_entities(value, &mut named));
-        let labels = attributes()
-            .find(|(name, _)| *name == "labels")
-            .and_then(|(_, labels)| labels.as_array());
-        Listed {
-            subject: Arc::new(Subject {
-                uid: entity.uid(),
-                known: Some((entity.clone(), json.clone())),
-                lineage: std::iter::once(uid).chain(&ancestors).cloned().collect(),
-                named,
-            }),
-            ancestors,
-            links: attributes().filter_map(link).collect(),
+        // INVARIANT: whatever one step leads to is in the slice; a missing entity is in no group and has no attribute,
+        // so that a forbid would not fire.
+        for value in ["attrs", "tags"].into_iter().filter_map(|of| json.get(of)) {
+            name_entities(value, &mut named)?;
+        }
+        Some(Subject {
+            uid: entity.uid(),
+            known: Some((entity, json)),
+            lineage: std::iter::once(uid).chain(ancestors).collect(),
+            named,
+        })
+    }
+
+    pub(super) fn name(&self) -> Option<&Uid> {
+        self.lineage.first()
+    }
+}
+
+impl Listed {
+    fn new(entity: &Entity, entities: &Entities) -> Option<(Uid, Listed)> {
+        let uid = our_uid(&entity.uid())?;
+        let ancestors = entities.ancestors(&entity.uid())?.map(our_uid);
+        let mut ancestors: Vec<Uid> = ancestors.collect::<Option<_>>()?;
+        ancestors.sort();
+        let subject = Subject::known(entity.clone(), uid.clone(), ancestors.clone())?;
+        let attributes = subject
+            .known
+            .as_ref()
+            .and_then(|(_, json)| json.get("attrs"));
+        let attribute = |name| attributes.and_then(|attributes| attributes.get(name));
+        let labels = attribute("labels").and_then(Json::as_array);
+        let link = |(name, value): (&String, &Json)| Some((name.clone(), json_uid(value)?));
+        let links = attributes.and_then(Json::as_object).into_iter().flatten();
+        let listed = Listed {
+            links: links.filter_map(link).collect(),
             labels: labels
                 .into_iter()
                 .flatten()
                 .filter_map(Json::as_str)
                 .map(str::to_owned)
                 .collect(),
+            subject: Arc::new(subject),
+            ancestors,
+        };
+        Some((uid, listed))
+    }
+}
+
+/// Cedar's JSON, all ancestors as parents, in order.
+fn written(entity: &Entity) -> Option<Json> {
+    let mut json = entity.to_json_value().ok()?;
+    if let Some(Json::Array(parents)) = json.get_mut("parents") {
+        parents.sort_by_cached_key(ToString::to_string);
+    }
+    Some(json)
+}
+
+fn name_entities(value: &Json, into: &mut Vec<Uid>) -> Option<()> {
+    match value {
+        Json::Array(values) => values
+            .iter()
+            .try_for_each(|value| name_entities(value, into)),
+        Json::Object(members) if members.contains_key("__entity") => {
+            into.push(json_uid(value)?);
+            Some(())
         }
-    }
-}
-
-fn name_entities(value: &Json, into: &mut Vec<Uid>) {
-    match (json_uid(value), value) {
-        (Some(uid), _) => into.push(uid),
-        (None, Json::Array(values)) => values.iter().for_each(|value| name_entities(value, into)),
-        (None, Json::Object(members)) => members
+        Json::Object(members) => members
             .values()
-            .for_each(|value| name_entities(value, into)),
-        (None, _) => {}
+            .try_for_each(|value| name_entities(value, into)),
+        Json::Bool(_) | Json::Null | Json::Number(_) | Json::String(_) => Some(()),
     }
 }
 
-/// `{"type": …, "id": …}`, bare or behind `__entity`.
-pub(super) fn json_uid(value: &Json) -> Option<Uid> {
-    let value = value.get("__entity").unwrap_or(value);
-    let members = value.as_object().filter(|members| members.len() == 2)?;
-    Uid::new(members.get("type")?.as_str()?, members.get("id")?.as_str()?)
-}
-
-pub(super) fn uid_json(uid: &Uid) -> Json {
-    json!({"type": uid.type_name(), "id": uid.id()})
-}
-
-fn cedar_uid(uid: &Uid) -> Option<EntityUid> {
-    Some(EntityUid::from_type_name_and_id(
-        uid.type_name().parse().ok()?,
-        cedar_policy::EntityId::new(uid.id()),
-    ))
+/// `{"__entity": {"type": …, "id": …}}`, as Cedar writes what an attribute or tag names.
+fn json_uid(value: &Json) -> Option<Uid> {
+    let uid = value.get("__entity")?;
+    Uid::new(uid.get("type")?.as_str()?, uid.get("id")?.as_str()?)
 }
 
 pub(super) fn our_uid(uid: &EntityUid) -> Option<Uid> {

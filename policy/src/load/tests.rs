@@ -1,5 +1,5 @@
 use super::*;
-use crate::fixture::{sample_set, sample_with};
+use crate::fixture::{Ask, sample_set, sample_with};
 use crate::set::sample;
 
 fn rules_of(files: Files) -> Vec<(&'static str, String)> {
@@ -147,6 +147,25 @@ fn p03_what_cedar_refuses() {
         "entities.json",
         r#"[{"uid":{"type":"Table","id":"x"},"attrs":{"labels":[]},"parents":[{"type":"Database","id":"gone"}]}]"#,
     );
+}
+
+#[test]
+fn p03_no_member_of_entities_is_written_twice() {
+    let owner = |of: &str| format!(r#""owner":{{"type":"Stint::Group","id":"{of}"}}"#);
+    let entity = |attrs: &str| {
+        format!(
+            r#"[{{"uid":{{"type":"Stint::Workload","id":"x"}},"attrs":{{{attrs}}},"parents":[]}}]"#
+        )
+    };
+    check(
+        "P03",
+        "entities.json",
+        &entity(&format!("{},{}", owner("a"), owner("b"))),
+    );
+    let twice = entity(&owner("a")).replace(r#""attrs""#, r#""attrs":{},"attrs""#);
+    check("P03", "entities.json", &twice);
+    let twice = entity(&owner("a")).replace(r#""id":"a""#, r#""id":"b","id":"a""#);
+    check("P03", "entities.json", &twice);
 }
 
 #[test]
@@ -374,6 +393,70 @@ fn p16_sizes_have_bounds() {
 }
 
 #[test]
+fn p16_no_file_overflows_the_stack() {
+    let deep = |open: &str, n: usize, close: &str| {
+        permit(&format!(
+            "when {{ {}true{} }}",
+            open.repeat(n),
+            close.repeat(n)
+        ))
+    };
+    let chain = |link: &str, n: usize| permit(&format!("when {{ {}true }}", link.repeat(n)));
+    for text in [
+        chain("true || ", 5_000),
+        chain("1 + ", 5_000),
+        deep("(", 20_000, ")"),
+        deep("!(", 20_000, ")"),
+        deep("[", 20_000, "]"),
+        deep("{a: ", 20_000, "}"),
+        permit(&format!("when {{ context{} == 1 }}", ".a".repeat(20_000))),
+        permit(&format!(
+            "when {{ context{} == 1 }}",
+            "[\"a\"]".repeat(20_000)
+        )),
+        permit(&"when { true } ".repeat(20_000)),
+    ] {
+        check("P16", "x.cedar", &text);
+    }
+    for (open, close) in [("Set<", ">"), ("{ a: ", "}")] {
+        let text = format!(
+            "type X = {}Long{};",
+            open.repeat(20_000),
+            close.repeat(20_000)
+        );
+        check("P16", "schema.cedarschema", &schema(&text));
+    }
+    // What Cedar is given does not overflow the stack of a thread.
+    for text in [
+        chain(r#"context.caller.issuer == "a" || "#, 80),
+        deep("(", 60, ")"),
+        chain("true || ", 245),
+        chain("1 + ", 245),
+        chain(&format!("{}true || ", "!".repeat(4)), 49),
+        permit(&format!(
+            "when {{ {}{}true{} }}",
+            "(".repeat(60),
+            "true || ".repeat(185),
+            ")".repeat(60)
+        )),
+        permit(&format!("when {{ context{} == 1 }}", ".a".repeat(245))),
+        permit(&"when { true } ".repeat(245)),
+    ] {
+        let files = sample_with("x.cedar", &text);
+        if let Ok(set) = PolicySet::from_files(files.clone()) {
+            drop(set.judge(&Ask::new("deploy", "Environment::staging/web").query()));
+        }
+        let found = rules_of(files);
+        assert!(
+            !found
+                .iter()
+                .any(|(_, said)| said.contains("a policy of more than")),
+            "{found:#?}"
+        );
+    }
+}
+
+#[test]
 fn p17_only_known_files_and_readable_text() {
     check("P17", "notes.txt", "hello");
     check("P17", "prove.cedar", "");
@@ -458,15 +541,80 @@ fn a_directory_is_read_without_following_links() {
         PolicySet::load(dir.path()).unwrap().hash(),
         sample_set().hash()
     );
-    let open = dir.path().join("web.cedar");
-    fs::set_permissions(&open, fs::Permissions::from_mode(0o646)).unwrap();
+    let web = dir.path().join("web.cedar");
+    fs::set_permissions(&web, fs::Permissions::from_mode(0o646)).unwrap();
     symlink("/etc/hostname", dir.path().join("link.cedar")).unwrap();
     let error = PolicySet::load(dir.path()).unwrap_err();
     let mut found: Vec<&str> = error.findings().iter().map(Finding::file).collect();
     found.sort_unstable();
     assert_eq!(found, ["link.cedar", "web.cedar"]);
+    fs::write(dir.path().join("data.cedar"), "permit (principal").unwrap();
+    let error = PolicySet::load(dir.path()).unwrap_err();
+    let mut found: Vec<&str> = error.findings().iter().map(Finding::file).collect();
+    found.sort_unstable();
+    assert_eq!(found, ["data.cedar", "link.cedar", "web.cedar"]);
+    assert!(open(&dir.path().join("link.cedar")).is_err());
     assert!(matches!(
         PolicySet::load(Path::new("/no/such/place")),
         Err(LoadError::Io { .. })
     ));
+}
+
+#[cfg(unix)]
+#[test]
+fn p58_warns_of_a_file_that_a_group_can_write() {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("policy.toml");
+    fs::write(&path, "serial = 1").unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o664)).unwrap();
+    let uid = fs::metadata(&path).unwrap().uid();
+    let warned = || -> Vec<&str> {
+        let set = PolicySet::load(dir.path()).unwrap();
+        set.warnings().iter().map(Finding::rule).collect()
+    };
+    for (gid, expected) in [(uid, vec![]), (uid + 1, vec!["P58"])] {
+        // Only root can give a file to any group.
+        if chown(&path, None, Some(gid)).is_ok() {
+            assert_eq!(warned(), expected);
+        }
+    }
+}
+
+#[test]
+fn a_finding_does_nothing_to_a_terminal() {
+    let mut files = sample();
+    files.insert("\u{1b}[2J\n\u{202e}.txt", "");
+    let error = PolicySet::from_files(files).unwrap_err().to_string();
+    assert!(error.contains(r"\u{1b}[2J\n\u{202e}.txt:1:1"), "{error}");
+    let text = permit("").replace("@id(\"x\")", r#"@id("x") @max_ttl("\u{1b}[2J")"#);
+    let found = rules_of(sample_with("x.cedar", &text));
+    assert!(
+        found.iter().all(|(_, said)| !said.contains('\u{1b}')),
+        "{found:?}"
+    );
+}
+
+/// P54 holds each permit against few others.
+#[test]
+#[expect(
+    clippy::disallowed_methods,
+    clippy::print_stderr,
+    reason = "a measurement, in a test"
+)]
+fn five_thousand_policies_load_in_seconds() {
+    let policies = (0..4_990).map(|n| {
+        let kind = if n % 2 == 0 { "x509" } else { "jwt" };
+        format!(
+            r#"@id("p{n}") @credential("{kind}") permit (principal is Stint::Workload, action == Action::"deploy", resource)
+               when {{ context.caller.issuer == "github" && context has github && context.github.repository_id == "{n}" }};"#
+        )
+    });
+    let files = sample_with("x.cedar", &policies.collect::<String>());
+    let started = std::time::Instant::now();
+    let set = PolicySet::from_files(files).unwrap();
+    let took = started.elapsed();
+    eprintln!("{} policies: loaded in {took:?}", set.len());
+    assert!(set.warnings().iter().all(|finding| finding.rule() != "P54"));
+    assert!(took.as_secs() < 30, "{took:?}");
 }
