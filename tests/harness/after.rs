@@ -71,17 +71,36 @@ pub struct Export {
 
 impl Released {
     pub(crate) fn of(answer: &Answer) -> Self {
-        let Granted { grant, ledger, credential, .. } = answer.granted();
+        let Granted {
+            grant,
+            ledger,
+            credential,
+            ..
+        } = answer.granted();
         let seq = ledger.seq;
         match credential {
             Credential::Jwt { token, jti, .. } => {
                 let (input, signature) = token.expose().rsplit_once('.').unwrap();
                 let tbs = Digest::of(input.as_bytes());
-                Self { grant, seq, tbs, unique: jti, token: Some(signature.to_owned()) }
+                Self {
+                    grant,
+                    seq,
+                    tbs,
+                    unique: jti,
+                    token: Some(signature.to_owned()),
+                }
             }
-            Credential::X509 { certificate, serial, .. } => {
-                Self { grant, seq, tbs: tbs(&certificate), unique: serial, token: None }
-            }
+            Credential::X509 {
+                certificate,
+                serial,
+                ..
+            } => Self {
+                grant,
+                seq,
+                tbs: tbs(&certificate),
+                unique: serial,
+                token: None,
+            },
         }
     }
 }
@@ -104,7 +123,10 @@ pub fn tbs(pem: &str) -> Digest {
 /// If it is none.
 #[must_use]
 pub fn der(pem: &str) -> Vec<u8> {
-    let base64: String = pem.lines().filter(|line| !line.starts_with("-----")).collect();
+    let base64: String = pem
+        .lines()
+        .filter(|line| !line.starts_with("-----"))
+        .collect();
     data_encoding::BASE64.decode(base64.as_bytes()).unwrap()
 }
 
@@ -122,7 +144,7 @@ impl TestBroker {
             let mut file = zip.by_index(place).unwrap();
             let mut bytes = Vec::new();
             file.read_to_end(&mut bytes).unwrap();
-            files.insert(file.name().to_owned(), bytes);
+            files.insert(file.name().unwrap().into_owned(), bytes);
         }
         Export { files }
     }
@@ -167,7 +189,10 @@ impl Export {
         }
         let entry = |line: &str| {
             let header = json(line);
-            let body = bodies.get(&header["seq"].as_u64().unwrap()).cloned().unwrap_or_default();
+            let body = bodies
+                .get(&header["seq"].as_u64().unwrap())
+                .cloned()
+                .unwrap_or_default();
             Entry { header, body }
         };
         text(HEADERS).lines().map(entry).collect()
@@ -176,25 +201,37 @@ impl Export {
     /// The entries of one kind.
     #[must_use]
     pub fn of(&self, kind: &str) -> Vec<Entry> {
-        self.entries().into_iter().filter(|entry| entry.header["kind"] == kind).collect()
+        self.entries()
+            .into_iter()
+            .filter(|entry| entry.header["kind"] == kind)
+            .collect()
     }
 }
 
 pub(crate) async fn check_ledger(broker: &TestBroker, delivery: Delivery) {
     let (export, report) = broker.verify_ledger().await;
-    assert_eq!(report.exit, 0, "the exported ledger does not verify:\n{report}");
+    assert_eq!(
+        report.exit, 0,
+        "the exported ledger does not verify:\n{report}"
+    );
     let granted = export.of("granted");
     let seen = broker.seen.lock().unwrap();
     for released in &seen.released {
         let tbs = released.tbs.to_string();
-        let entries: Vec<_> = granted.iter().filter(|entry| entry.header["what"]["tbs"] == *tbs).collect();
+        let entries: Vec<_> = granted
+            .iter()
+            .filter(|entry| entry.header["what"]["tbs"] == *tbs)
+            .collect();
         let [entry] = entries.as_slice() else {
             panic!("{} entries for {released:?}", entries.len());
         };
         assert_eq!(entry.header["id"], *released.grant);
         assert_eq!(entry.header["seq"], released.seq);
         let unique = [&entry.body["what"]["serial"], &entry.body["what"]["jti"]];
-        assert!(unique.iter().any(|it| **it == *released.unique), "{unique:?} is not {released:?}");
+        assert!(
+            unique.iter().any(|it| **it == *released.unique),
+            "{unique:?} is not {released:?}"
+        );
     }
     if delivery == Delivery::All {
         assert_eq!(granted.len(), seen.released.len(), "grants that nobody got");
@@ -205,7 +242,10 @@ pub(crate) async fn check_ledger(broker: &TestBroker, delivery: Delivery) {
 pub(crate) fn check_secrets(planted: &[String], folder: &Path, log_from: usize) {
     let events = log::since(log_from);
     for secret in planted {
-        assert!(!events.contains(secret.as_str()), "a secret is in the log: {secret}");
+        assert!(
+            !events.contains(secret.as_str()),
+            "a secret is in the log: {secret}"
+        );
     }
     let mut folders = vec![folder.to_owned()];
     while let Some(folder) = folders.pop() {
@@ -218,7 +258,11 @@ pub(crate) fn check_secrets(planted: &[String], folder: &Path, log_from: usize) 
                 let bytes = std::fs::read(file.path()).unwrap();
                 let text = String::from_utf8_lossy(&bytes);
                 for secret in planted {
-                    assert!(!text.contains(secret.as_str()), "a secret is in {:?}: {secret}", file.path());
+                    assert!(
+                        !text.contains(secret.as_str()),
+                        "a secret is in {:?}: {secret}",
+                        file.path()
+                    );
                 }
             }
         }
@@ -228,7 +272,10 @@ pub(crate) fn check_secrets(planted: &[String], folder: &Path, log_from: usize) 
 impl Seen {
     /// Tokens that were handed out are secrets too.
     pub(crate) fn secrets(&self) -> Vec<String> {
-        let tokens = self.released.iter().filter_map(|released| released.token.clone());
+        let tokens = self
+            .released
+            .iter()
+            .filter_map(|released| released.token.clone());
         self.canaries.iter().cloned().chain(tokens).collect()
     }
 }

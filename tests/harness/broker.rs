@@ -16,7 +16,8 @@ use stint_broker::start::{self, Absent, StartError};
 use stint_broker::{dev, init};
 use stint_policy::{Files, Timestamp};
 use tempfile::TempDir;
-use tokio::net::{TcpListener, UnixListener};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -24,6 +25,7 @@ use crate::after::{self, Released, Seen};
 use crate::answer::Answer;
 use crate::caller::Caller;
 use crate::clock::TestClock;
+use crate::database;
 use crate::issuer::{Issuers, Like};
 use crate::log;
 use crate::process::Stintd;
@@ -36,6 +38,8 @@ pub const URL: &str = "http://localhost:8640";
 pub struct Setup {
     files: Files,
     lines: Vec<(&'static str, String)>,
+    swaps: Vec<(&'static str, &'static str)>,
+    limits: &'static str,
     now: Timestamp,
 }
 
@@ -59,7 +63,10 @@ pub struct TestBroker {
 /// Who serves the folder now.
 #[derive(Debug)]
 enum Server {
-    Here { stop: watch::Sender<bool>, task: JoinSet<()> },
+    Here {
+        stop: watch::Sender<bool>,
+        task: JoinSet<()>,
+    },
     Nobody,
     Process(Stintd),
 }
@@ -67,7 +74,13 @@ enum Server {
 impl Default for Setup {
     fn default() -> Self {
         let now = Timestamp::parse_rfc3339("2027-03-01T10:00:00Z").unwrap();
-        Self { files: stint_policy::sample(), lines: Vec::new(), now }
+        Self {
+            files: stint_policy::sample(),
+            lines: Vec::new(),
+            swaps: Vec::new(),
+            limits: NO_LIMITS,
+            now,
+        }
     }
 }
 
@@ -95,6 +108,22 @@ impl Setup {
         self
     }
 
+    /// Taking every change of the policy folder as soon as it is written, and not only when told.
+    #[must_use]
+    pub fn watching(mut self) -> Self {
+        self.swaps
+            .push(("reload = \"signal\"", "reload = \"watch\""));
+        self
+    }
+
+    /// With the limits per caller that an operator gets who sets none. Here the clock stands still, so they would end
+    /// every table of refusals after the tenth.
+    #[must_use]
+    pub fn limited(mut self) -> Self {
+        self.limits = "";
+        self
+    }
+
     /// Beginning at the machine's own time, for tests in which the program serves as well.
     #[must_use]
     pub fn real_time(mut self) -> Self {
@@ -110,21 +139,33 @@ impl Setup {
         log::keep();
         // The first to install wins, and all install the same.
         drop(rustls::crypto::ring::default_provider().install_default());
-        let folder = tempfile::Builder::new().prefix("stint-it-").tempdir().unwrap();
+        let folder = tempfile::Builder::new()
+            .prefix("stint-it-")
+            .tempdir()
+            .unwrap();
         let issuers = Issuers::new(URL);
         let policy = folder.path().join("policy");
         std::fs::create_dir(&policy).unwrap();
         init::write_policies(&policy, &self.files).unwrap();
-        let mut config = config(folder.path(), &issuers);
+        let mut config = config(folder.path(), &issuers, self.limits);
         for (table, line) in &self.lines {
             let head = format!("[{table}]\n");
             assert!(config.contains(&head), "no {head}");
             config = config.replacen(&head, &format!("{head}{line}\n"), 1);
         }
+        for (from, to) in self.swaps {
+            config = config.replacen(from, to, 1);
+        }
         let clock = Arc::new(TestClock::at(self.now));
-        let parsed = Config::parse("test", &config, folder.path()).unwrap().config;
-        let keys = Folder { dir: &parsed.keys.dir, passphrase: None };
-        keys.create(start::authority_of(&parsed), clock.now()).unwrap();
+        let parsed = Config::parse("test", &config, folder.path())
+            .unwrap()
+            .config;
+        let keys = Folder {
+            dir: &parsed.keys.dir,
+            passphrase: None,
+        };
+        keys.create(start::authority_of(&parsed), clock.now())
+            .unwrap();
         let mut broker = TestBroker {
             clock,
             issuers,
@@ -170,7 +211,10 @@ impl TestBroker {
     /// A job or pod of any platform.
     #[must_use]
     pub fn caller(&self, like: Like, repo: &str) -> Caller<'_> {
-        let wanted = dev::Mint { repo: Some(repo.to_owned()), ..dev::Mint::default() };
+        let wanted = dev::Mint {
+            repo: Some(repo.to_owned()),
+            ..dev::Mint::default()
+        };
         Caller::new(self, like, wanted)
     }
 
@@ -188,7 +232,10 @@ impl TestBroker {
     /// # Panics
     /// When there is no answer.
     pub async fn get(&self, path: &str) -> Answer {
-        let request = self.http.get(format!("http://{}{path}", self.api)).header(HOST, "localhost:8640");
+        let request = self
+            .http
+            .get(format!("http://{}{path}", self.api))
+            .header(HOST, "localhost:8640");
         Answer::read(request.send().await.unwrap()).await.unwrap()
     }
 
@@ -196,8 +243,36 @@ impl TestBroker {
     ///
     /// # Panics
     /// When there is no answer.
-    pub async fn request(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
+    pub async fn request(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Answer {
         self.try_request(method, path, headers, body).await.unwrap()
+    }
+
+    /// Bytes on a connection of their own, and all that comes back before it closes.
+    ///
+    /// # Panics
+    /// When nobody listens.
+    pub async fn raw(&self, bytes: &[u8]) -> Vec<u8> {
+        let mut stream = TcpStream::connect(self.api).await.unwrap();
+        let mut answer = Vec::new();
+        // Whoever is refused may find the connection closed before all was said.
+        drop(stream.write_all(bytes).await);
+        drop(stream.shutdown().await);
+        drop(stream.read_to_end(&mut answer).await);
+        answer
+    }
+
+    /// Bytes on a connection that is closed before anything comes back.
+    ///
+    /// # Errors
+    /// The connection's.
+    pub async fn hang_up(&self, bytes: &[u8]) -> std::io::Result<()> {
+        TcpStream::connect(self.api).await?.write_all(bytes).await
     }
 
     /// A raw JSON body to the API.
@@ -221,7 +296,10 @@ impl TestBroker {
     ) -> Result<Answer, reqwest::Error> {
         let mut map = HeaderMap::new();
         map.insert(HOST, HeaderValue::from_static("localhost:8640"));
-        if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-type")) {
+        if !headers
+            .iter()
+            .any(|(name, _)| name.eq_ignore_ascii_case("content-type"))
+        {
             map.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         }
         for (name, value) in headers {
@@ -229,12 +307,28 @@ impl TestBroker {
             map.append(name, HeaderValue::from_str(value).unwrap());
         }
         let method = method.parse().unwrap();
-        let request = self.http.request(method, format!("http://{}{path}", self.api)).headers(map);
+        let request = self
+            .http
+            .request(method, format!("http://{}{path}", self.api))
+            .headers(map);
         let answer = Answer::read(request.body(body.to_vec()).send().await?).await?;
         if answer.status == 201 {
-            self.seen.lock().unwrap().released.push(Released::of(&answer));
+            self.seen
+                .lock()
+                .unwrap()
+                .released
+                .push(Released::of(&answer));
         }
         Ok(answer)
+    }
+
+    /// How many credentials left it.
+    ///
+    /// # Panics
+    /// If a test panicked while it counted.
+    #[must_use]
+    pub fn released(&self) -> usize {
+        self.seen.lock().unwrap().released.len()
     }
 
     /// A text that may be found nowhere afterwards.
@@ -247,7 +341,10 @@ impl TestBroker {
     /// # Panics
     /// When there is no answer.
     pub async fn operator(&self, method: &str, path: &str) -> Answer {
-        let client = Client::builder().unix_socket(self.path("stintd.sock")).build().unwrap();
+        let client = Client::builder()
+            .unix_socket(self.path("stintd.sock"))
+            .build()
+            .unwrap();
         let request = client.request(method.parse().unwrap(), format!("http://localhost{path}"));
         Answer::read(request.send().await.unwrap()).await.unwrap()
     }
@@ -261,6 +358,11 @@ impl TestBroker {
     /// Entries in the ledger.
     pub async fn size(&self) -> u64 {
         self.checkpoint().await.size
+    }
+
+    /// Entries in the ledger and rows in each table: what noise must leave as it was.
+    pub async fn state(&self) -> (u64, Vec<i64>) {
+        (self.size().await, database::counts(&self.database()).await)
     }
 
     /// Stops whoever serves, in order.
@@ -281,11 +383,12 @@ impl TestBroker {
     ///
     /// # Panics
     /// When it is this process that serves.
-    pub async fn kill(&mut self) {
-        let Server::Process(mut stintd) = std::mem::replace(&mut self.server, Server::Nobody) else {
+    pub fn kill(&mut self) {
+        let Server::Process(mut stintd) = std::mem::replace(&mut self.server, Server::Nobody)
+        else {
             panic!("only a process can be killed");
         };
-        stintd.kill().await;
+        stintd.kill();
         self.http = Client::builder().no_proxy().build().unwrap();
     }
 
@@ -295,7 +398,30 @@ impl TestBroker {
     /// What keeps the broker from starting.
     pub async fn restart(&mut self) -> Result<(), StartError> {
         self.stop().await;
+        self.clock.catch_up(SystemClock.now());
         self.open(Absent::Refuse).await
+    }
+
+    /// A second broker on the same folder, beside the first.
+    ///
+    /// # Errors
+    /// What keeps it from starting.
+    pub async fn second(&self) -> Result<(), StartError> {
+        let config = Config::parse("test", &self.config, self.folder.path())
+            .unwrap()
+            .config;
+        let api = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let socket = UnixListener::bind(self.path("second.sock")).unwrap();
+        let doors = Doors {
+            api,
+            ops: None,
+            socket,
+            extra: axum::Router::new(),
+        };
+        let clock = Arc::clone(&self.clock);
+        Box::pin(Service::start(config, clock, Absent::Refuse, doors))
+            .await
+            .map(drop)
     }
 
     /// Lets the program `stintd` serve the same folder, with a file size limit in KiB if one is given.
@@ -381,13 +507,20 @@ impl TestBroker {
     }
 
     async fn open(&mut self, absent: Absent) -> Result<(), StartError> {
-        let config = Config::parse("test", &self.config, self.folder.path()).unwrap().config;
+        let config = Config::parse("test", &self.config, self.folder.path())
+            .unwrap()
+            .config;
         let socket = self.path("stintd.sock");
         drop(std::fs::remove_file(&socket));
         let api = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let address = api.local_addr().unwrap();
         let socket = UnixListener::bind(&socket).unwrap();
-        let doors = Doors { api, ops: None, socket, extra: axum::Router::new() };
+        let doors = Doors {
+            api,
+            ops: None,
+            socket,
+            extra: axum::Router::new(),
+        };
         let clock = Arc::clone(&self.clock);
         let service = Box::pin(Service::start(config, clock, absent, doors)).await?;
         let (stop, stopped) = watch::channel(false);
@@ -401,12 +534,15 @@ impl TestBroker {
 
 impl Drop for TestBroker {
     fn drop(&mut self) {
-        assert!(self.finished || std::thread::panicking(), "a test ends with finish()");
+        assert!(
+            self.finished || std::thread::panicking(),
+            "a test ends with finish()"
+        );
     }
 }
 
 /// `stint.toml` of the folder.
-fn config(folder: &Path, issuers: &Issuers) -> String {
+fn config(folder: &Path, issuers: &Issuers, limits: &str) -> String {
     let folder = folder.display();
     let mut text = format!(
         r#"version = 1
@@ -426,8 +562,13 @@ trust_domain = "acme.dev"
 [policy]
 dir = "{folder}/policy"
 reload = "signal"
+[limits]
+{limits}
 "#
     );
     write!(text, "{}", issuers.config()).unwrap();
     text
 }
+
+/// More than any test asks.
+const NO_LIMITS: &str = "asks_per_caller = \"10000/s\"\ndenials_per_caller = \"10000/s\"\ndry_runs_per_caller = \"10000/s\"";

@@ -27,7 +27,11 @@ pub struct Asking<'b> {
 
 impl<'b> Caller<'b> {
     pub(crate) fn new(broker: &'b TestBroker, like: Like, wanted: Mint) -> Self {
-        Self { broker, like, wanted }
+        Self {
+            broker,
+            like,
+            wanted,
+        }
     }
 
     /// The ref it runs on; main if nothing is said.
@@ -48,8 +52,12 @@ impl<'b> Caller<'b> {
     #[must_use]
     pub fn job(self, id: &str) -> Self {
         match self.like {
-            Like::GitHub => self.claim("run_id", json!("7")).claim("check_run_id", json!(id)),
-            Like::GitLab => self.claim("pipeline_id", json!("7")).claim("job_id", json!(id)),
+            Like::GitHub => self
+                .claim("run_id", json!("7"))
+                .claim("check_run_id", json!(id)),
+            Like::GitLab => self
+                .claim("pipeline_id", json!("7"))
+                .claim("job_id", json!(id)),
             Like::Kubernetes => self,
         }
     }
@@ -57,14 +65,17 @@ impl<'b> Caller<'b> {
     /// The claims of a fresh token.
     #[must_use]
     pub fn claims(&self) -> Map<String, Value> {
-        self.broker.issuers.claims(self.like, &self.wanted, self.broker.now())
+        self.broker
+            .issuers
+            .claims(self.like, &self.wanted, self.broker.now())
     }
 
     /// A fresh token, planted as a secret that may be found nowhere afterwards.
     #[must_use]
     pub fn token(&self) -> String {
         let token = self.broker.issuers.sign(&header(), &self.claims());
-        self.broker.canary(&token[token.len() - 64..]);
+        let (_, signature) = token.rsplit_once('.').unwrap();
+        self.broker.canary(signature);
         token
     }
 
@@ -72,7 +83,12 @@ impl<'b> Caller<'b> {
     #[must_use]
     pub fn ask(self, action: &str, resource: &str) -> Asking<'b> {
         let body = json!({ "action": action, "resources": [resource] });
-        Asking { caller: self, body, token: None, key: None }
+        Asking {
+            caller: self,
+            body,
+            token: None,
+            key: None,
+        }
     }
 }
 
@@ -121,6 +137,14 @@ impl<'b> Asking<'b> {
         self.csr(&keys::csr()).await
     }
 
+    /// The same of a broker that may die meanwhile.
+    ///
+    /// # Errors
+    /// The connection's.
+    pub async fn x509_or_nothing(self) -> Result<Answer, reqwest::Error> {
+        self.for_csr(&keys::csr()).try_send().await
+    }
+
     /// Asks for a certificate of the key in `csr`.
     pub async fn csr(self, csr: &str) -> Answer {
         self.for_csr(csr).send().await
@@ -159,9 +183,13 @@ impl<'b> Asking<'b> {
         let broker = self.caller.broker;
         let token = self.token.unwrap_or_else(|| self.caller.token());
         let bearer = format!("Bearer {token}");
-        let proof = self.key.map(|key| key.proof(&format!("{URL}{path}"), &token, broker.now()));
+        let proof = self
+            .key
+            .map(|key| key.proof(&format!("{URL}{path}"), &token, broker.now()));
         let mut headers = vec![("authorization", bearer.as_str())];
         headers.extend(proof.as_deref().map(|proof| ("dpop", proof)));
-        broker.try_request("POST", path, &headers, self.body.to_string().as_bytes()).await
+        broker
+            .try_request("POST", path, &headers, self.body.to_string().as_bytes())
+            .await
     }
 }

@@ -1,6 +1,5 @@
 //! A clock that stands still until a test moves it.
 
-use std::future::Future;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
@@ -22,6 +21,11 @@ impl TestClock {
     pub fn advance(&self, seconds: i64) {
         self.0.fetch_add(seconds * 1_000, Ordering::SeqCst);
     }
+
+    /// Moves it on to `time`, if it is behind.
+    pub fn catch_up(&self, time: Timestamp) {
+        self.0.fetch_max(time.as_millis(), Ordering::SeqCst);
+    }
 }
 
 impl Clock for TestClock {
@@ -34,10 +38,13 @@ impl Clock for TestClock {
 ///
 /// # Panics
 /// When it does not come to hold; `what` says what was waited for.
-pub async fn eventually<F: Future<Output = bool>>(what: &str, mut holds: impl FnMut() -> F) {
+pub async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     let watch = Stopwatch::start();
     while !holds().await {
-        assert!(watch.elapsed() < Duration::from_secs(10), "waited in vain: {what}");
+        assert!(
+            watch.elapsed() < Duration::from_secs(10),
+            "waited in vain: {what}"
+        );
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }

@@ -11,10 +11,17 @@ use sqlx::{AssertSqlSafe, Connection as _, Row as _};
 /// When the engine refuses.
 pub async fn tamper(file: &Path, sql: &str) -> u64 {
     let mut db = open(file).await;
-    #[expect(clippy::disallowed_types, reason = "an attack is any SQL a test thinks of")]
+    // An attack is any SQL a test thinks of.
     let sql = AssertSqlSafe(sql.to_owned());
-    let done = sqlx::query(sql).execute(&mut db).await.unwrap().rows_affected();
-    sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut db).await.unwrap();
+    let done = sqlx::query(sql)
+        .execute(&mut db)
+        .await
+        .unwrap()
+        .rows_affected();
+    sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)")
+        .execute(&mut db)
+        .await
+        .unwrap();
     db.close().await.unwrap();
     done
 }
@@ -57,5 +64,7 @@ pub async fn counts(file: &Path) -> Vec<i64> {
 }
 
 async fn open(file: &Path) -> SqliteConnection {
-    SqliteConnection::connect_with(&SqliteConnectOptions::new().filename(file)).await.unwrap()
+    SqliteConnection::connect_with(&SqliteConnectOptions::new().filename(file))
+        .await
+        .unwrap()
 }

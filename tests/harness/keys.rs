@@ -65,16 +65,24 @@ impl DpopKey {
     #[must_use]
     pub fn thumbprint(&self) -> String {
         let jwk = self.jwk();
-        let text = format!(r#"{{"crv":"P-256","kty":"EC","x":{},"y":{}}}"#, jwk["x"], jwk["y"]);
+        let text = format!(
+            r#"{{"crv":"P-256","kty":"EC","x":{},"y":{}}}"#,
+            jwk["x"], jwk["y"]
+        );
         encode(stint_audit::Digest::of(text.as_bytes()).as_bytes())
     }
 
     /// The claims of a good proof for a POST to `url` with `token`.
     #[must_use]
     pub fn claims(&self, url: &str, token: &str, now: Timestamp) -> Map<String, Value> {
-        let jti = encode(&ring::rand::generate::<[u8; 12]>(&SystemRandom::new()).unwrap().expose());
+        let jti = encode(
+            &ring::rand::generate::<[u8; 12]>(&SystemRandom::new())
+                .unwrap()
+                .expose(),
+        );
         let ath = encode(stint_audit::Digest::of(token.as_bytes()).as_bytes());
-        let claims = json!({ "jti": jti, "htm": "POST", "htu": url, "iat": now.as_secs(), "ath": ath });
+        let claims =
+            json!({ "jti": jti, "htm": "POST", "htu": url, "iat": now.as_secs(), "ath": ath });
         claims.as_object().unwrap().clone()
     }
 
@@ -88,7 +96,11 @@ impl DpopKey {
     #[must_use]
     pub fn sign(&self, header: &Value, claims: &Map<String, Value>) -> String {
         let claims = Value::Object(claims.clone()).to_string();
-        let input = format!("{}.{}", encode(header.to_string().as_bytes()), encode(claims.as_bytes()));
+        let input = format!(
+            "{}.{}",
+            encode(header.to_string().as_bytes()),
+            encode(claims.as_bytes())
+        );
         let signature = self.0.sign(&SystemRandom::new(), input.as_bytes()).unwrap();
         format!("{input}.{}", encode(signature.as_ref()))
     }

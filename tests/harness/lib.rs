@@ -12,7 +12,6 @@
 
 #![expect(
     clippy::unwrap_used,
-    clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
     reason = "a test that cannot go on fails on the spot"
@@ -30,7 +29,9 @@ pub mod log;
 pub mod after;
 pub mod database;
 pub mod process;
+pub mod together;
 
 pub use answer::Answer;
 pub use broker::TestBroker;
 pub use issuer::Like;
+pub use together::together;

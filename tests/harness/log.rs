@@ -12,7 +12,11 @@ static KEEP: Once = Once::new();
 pub fn keep() {
     KEEP.call_once(|| {
         let filter = EnvFilter::new("debug,stint_broker=trace");
-        tracing_subscriber::fmt().with_ansi(false).with_env_filter(filter).with_writer(|| Keeper).init();
+        tracing_subscriber::fmt()
+            .with_ansi(false)
+            .with_env_filter(filter)
+            .with_writer(|| Keeper)
+            .init();
     });
 }
 
@@ -33,7 +37,10 @@ struct Keeper;
 
 impl Write for Keeper {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        EVENTS.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
+        EVENTS
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .extend_from_slice(bytes);
         Ok(bytes.len())
     }
 

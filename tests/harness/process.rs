@@ -2,9 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::process::{ExitStatus, Stdio};
-
-use tokio::process::{Child, Command};
+use std::process::{Child, Command, ExitStatus, Stdio};
 
 use crate::clock::eventually;
 
@@ -30,7 +28,11 @@ impl Stintd {
             .replacen("[ops]\n", &format!("[ops]\nlisten = \"{ops}\"\n"), 1);
         let path = folder.join("stint.toml");
         std::fs::write(&path, text).unwrap();
-        let log = std::fs::File::options().create(true).append(true).open(folder.join("stintd.log")).unwrap();
+        let log = std::fs::File::options()
+            .create(true)
+            .append(true)
+            .open(folder.join("stintd.log"))
+            .unwrap();
         let mut command = match limit {
             // SIGXFSZ ignored, the write fails with EFBIG, as it would with ENOSPC on a full disk.
             Some(kib) => {
@@ -42,22 +44,41 @@ impl Stintd {
             None => Command::new(program("stintd")),
         };
         command.arg("serve").arg("-c").arg(&path);
-        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).kill_on_drop(true);
-        let mut stintd = Self { api, ops, child: child.spawn().unwrap() };
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log);
+        let mut stintd = Self {
+            api,
+            ops,
+            child: child.spawn().unwrap(),
+        };
         eventually("stintd is ready", async || {
-            assert!(stintd.child.try_wait().unwrap().is_none(), "{}", said(folder));
-            tokio::net::TcpStream::connect(api).await.is_ok() && get(ops, "/readyz").await == Some(200)
+            assert!(
+                stintd.child.try_wait().unwrap().is_none(),
+                "{}",
+                said(folder)
+            );
+            tokio::net::TcpStream::connect(api).await.is_ok()
+                && get(ops, "/readyz").await == Some(200)
         })
         .await;
         stintd
+    }
+
+    /// Its process id.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// kill -9.
     ///
     /// # Panics
     /// When it cannot be killed.
-    pub async fn kill(&mut self) {
-        self.child.kill().await.unwrap();
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
     }
 
     /// SIGTERM, and waits for the end.
@@ -65,11 +86,11 @@ impl Stintd {
     /// # Panics
     /// When it does not end well.
     pub async fn terminate(&mut self) {
-        if let Some(id) = self.child.id() {
-            let done = Command::new("kill").arg(id.to_string()).status().await.unwrap();
-            assert!(done.success());
+        if self.ended().is_none() {
+            signal(self.id(), "TERM");
+            eventually("stintd ends", async || self.ended().is_some()).await;
         }
-        let status = self.child.wait().await.unwrap();
+        let status = self.ended().unwrap();
         assert!(status.success(), "stintd ended with {status}");
     }
 
@@ -80,6 +101,26 @@ impl Stintd {
     pub fn ended(&mut self) -> Option<ExitStatus> {
         self.child.try_wait().unwrap()
     }
+}
+
+impl Drop for Stintd {
+    fn drop(&mut self) {
+        // Where the test ended it already, there is nothing left to kill.
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+/// Sends `signal` to a process of ours.
+///
+/// # Panics
+/// When there is no such process.
+pub fn signal(id: u32, signal: &str) {
+    let told = Command::new("kill")
+        .args(["-s", signal, &id.to_string()])
+        .status()
+        .unwrap();
+    assert!(told.success(), "kill -s {signal} {id}");
 }
 
 /// What `stintd` said in `folder` so far.
@@ -96,7 +137,11 @@ pub fn said(folder: &Path) -> String {
 pub fn program(name: &str) -> PathBuf {
     let test = std::env::current_exe().unwrap();
     let path = test.parent().and_then(Path::parent).unwrap().join(name);
-    assert!(path.exists(), "{} is not there: run `cargo build --bins`", path.display());
+    assert!(
+        path.exists(),
+        "{} is not there: run `cargo build --bins`",
+        path.display()
+    );
     path
 }
 
@@ -108,10 +153,21 @@ pub fn stint() -> Command {
 
 async fn get(at: SocketAddr, path: &str) -> Option<u16> {
     let client = reqwest::Client::builder().no_proxy().build().ok()?;
-    Some(client.get(format!("http://{at}{path}")).send().await.ok()?.status().as_u16())
+    Some(
+        client
+            .get(format!("http://{at}{path}"))
+            .send()
+            .await
+            .ok()?
+            .status()
+            .as_u16(),
+    )
 }
 
 /// A port nobody has now.
 fn free() -> SocketAddr {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap()
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+        .unwrap()
+        .local_addr()
+        .unwrap()
 }

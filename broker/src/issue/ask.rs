@@ -344,6 +344,8 @@ fn action(text: &str, policy: &PolicySet) -> Result<ActionId, Fault> {
     let known = ActionId::parse(text)
         .ok()
         .and_then(|action| policy.resolve_action(&action));
+    // Delegation is consent, never an ask (POLICY.md §1.1).
+    let known = known.filter(|action| action.to_string() != "Stint::Action::\"delegate\"");
     known.ok_or_else(|| Fault::Action(text.to_owned()))
 }
 
