@@ -161,9 +161,6 @@ pub(crate) struct Run {
     /// For whom a JWT is
     #[arg(long, value_name = "AUD")]
     pub(crate) audience: Option<String>,
-    /// Do not wait for people: exit 5 when held
-    #[arg(long)]
-    pub(crate) no_wait: bool,
     /// The command, as it is: no shell
     #[arg(last = true, required = true, value_name = "CMD")]
     pub(crate) command: Vec<OsString>,

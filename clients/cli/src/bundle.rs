@@ -2,10 +2,11 @@
 //!
 //! The zip profile is narrow on purpose, since two readers of a loose zip see two different bundles: stored or deflated,
 //! no encryption, no data descriptors, no comment, fixed ASCII names, none twice, local and central headers equal, no
-//! two entries over the same bytes. Everything is checked before the first file is opened. Nothing is unpacked: files
-//! are read as streams, so memory does not grow with the bundle.
+//! extra field but zip64's, and every byte up to the directory belongs to exactly one entry. Everything is checked before
+//! the first file is opened. Nothing is unpacked: files are read as streams, so memory does not grow with the bundle.
 
-use std::collections::BTreeMap;
+use std::cmp::Ordering;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read};
 use std::os::unix::fs::FileExt as _;
@@ -47,14 +48,14 @@ pub(crate) fn open(path: &Path) -> io::Result<Box<dyn BundleSource>> {
 /// A folder with a bundle's files.
 struct Folder {
     root: PathBuf,
-    names: Vec<String>,
+    names: BTreeSet<String>,
 }
 
 impl Folder {
     fn open(root: &Path) -> io::Result<Self> {
         let mut folder = Self {
             root: root.to_owned(),
-            names: Vec::new(),
+            names: BTreeSet::new(),
         };
         folder.list("")?;
         Ok(folder)
@@ -73,7 +74,10 @@ impl Folder {
             {
                 self.list(&format!("{name}/"))?;
             } else if kind.is_file() && is_ours(&name) {
-                self.names.push(name);
+                self.names.insert(name);
+                if self.names.len() as u64 > MAX_FILES {
+                    return Err(refused("it has too many files"));
+                }
             }
         }
         Ok(())
@@ -82,7 +86,7 @@ impl Folder {
 
 impl BundleSource for Folder {
     fn open(&self, name: &str) -> io::Result<Option<Box<dyn BufRead + '_>>> {
-        if !self.names.iter().any(|known| known == name) {
+        if !self.names.contains(name) {
             return Ok(None);
         }
         Ok(Some(Box::new(BufReader::new(File::open(
@@ -91,7 +95,7 @@ impl BundleSource for Folder {
     }
 
     fn names(&self) -> Vec<String> {
-        self.names.clone()
+        self.names.iter().cloned().collect()
     }
 }
 
@@ -163,13 +167,14 @@ impl Zip {
             return Err(refused("its directory holds more than it says"));
         }
         spans.sort_unstable();
-        let ends = spans
-            .iter()
-            .skip(1)
-            .map(|(start, _)| *start)
-            .chain([directory.at]);
-        if spans.iter().zip(ends).any(|((_, end), next)| *end > next) {
-            return Err(refused("its entries overlap"));
+        let starts = spans.iter().map(|(start, _)| *start).chain([directory.at]);
+        let ends = [0].into_iter().chain(spans.iter().map(|(_, end)| *end));
+        for (end, next) in ends.zip(starts) {
+            match end.cmp(&next) {
+                Ordering::Equal => {}
+                Ordering::Greater => return Err(refused("its entries overlap")),
+                Ordering::Less => return Err(refused("it has bytes that no entry names")),
+            }
         }
         Ok(Self { file, entries })
     }
@@ -338,15 +343,14 @@ impl Header {
     }
 }
 
-/// Replaces the members that did not fit 32 bits by those of the zip64 extra field (APPNOTE 4.5.3), in order.
+/// Replaces the members that did not fit 32 bits by those of the zip64 extra field (APPNOTE 4.5.3), in order. No other
+/// extra field may be there: one of them renames the file for readers that know it.
 fn widen<'a>(extra: &[u8], members: impl Iterator<Item = &'a mut u64>) -> Option<()> {
-    let mut wide = Fields(&[]);
-    let mut fields = Fields(extra);
-    while !fields.0.is_empty() {
-        let (id, length) = (fields.u16()?, fields.u16()?);
-        let content = fields.take(length.into())?;
-        if id == 1 {
-            wide = Fields(content);
+    let mut wide = Fields(extra);
+    if !extra.is_empty() {
+        let (id, length) = (wide.u16()?, wide.u16()?);
+        if id != 1 || usize::from(length) != wide.0.len() {
+            return None;
         }
     }
     for member in members.filter(|member| **member == u64::from(u32::MAX)) {

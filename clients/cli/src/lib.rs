@@ -8,6 +8,7 @@ mod args;
 mod bundle;
 mod clock;
 mod command;
+mod draft;
 mod exit;
 mod output;
 mod pins;

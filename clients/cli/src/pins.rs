@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder};
-use std::io;
+use std::io::{self, Write as _};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
@@ -10,9 +10,9 @@ use serde::{Deserialize, Serialize};
 use stint_audit::Checkpoint;
 use stint_audit::trust::Trust;
 
+use crate::draft::Draft;
 use crate::exit::Exit;
 use crate::output::Failure;
-use crate::workspace::write_private;
 
 /// The pins of one user.
 #[derive(Debug)]
@@ -118,9 +118,9 @@ impl Pins {
         let text = toml::to_string(&self.file).map_err(io::Error::other)?;
         let dir = self.path.parent().unwrap_or(Path::new("."));
         DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
-        let draft = dir.join(format!(".trust.toml.{}", std::process::id()));
-        write_private(&draft, text.as_bytes())?;
-        fs::rename(&draft, &self.path)
+        let mut draft = Draft::of(&self.path)?;
+        draft.file.write_all(text.as_bytes())?;
+        draft.replace()
     }
 }
 

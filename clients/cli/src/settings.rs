@@ -1,5 +1,7 @@
 //! What was said, checked: flags over environment over defaults. The only file that reads the environment.
 
+use std::cell::Cell;
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::os::fd::AsFd as _;
@@ -61,32 +63,24 @@ impl Settings {
     /// # Errors
     /// Exit 2 for a fingerprint or CA file that cannot be read.
     pub(crate) fn new(global: &Global) -> Result<Self, Failure> {
-        let fingerprint = global
-            .fingerprint
-            .clone()
-            .or_else(|| env("STINT_FINGERPRINT"));
-        let fingerprint = fingerprint
+        let fingerprint = text(global.fingerprint.as_ref(), "STINT_FINGERPRINT")?
             .map(|text| {
                 text.parse().map_err(|why| {
                     Failure::new(Exit::Usage, format!("fingerprint `{text}` is {why}"))
                 })
             })
             .transpose()?;
-        let anchor = match global
-            .ca_file
-            .clone()
-            .or_else(|| env("STINT_CA_FILE").map(PathBuf::from))
-        {
+        let anchor = match global.ca_file.clone().or_else(|| path("STINT_CA_FILE")) {
             None => Anchor::System,
             Some(path) => Anchor::Pem(fs::read(&path).map_err(|error| unreadable(&path, &error))?),
         };
         Ok(Self {
-            url: global.url.clone().or_else(|| env("STINT_URL")),
+            url: text(global.url.as_ref(), "STINT_URL")?,
             anchor,
             fingerprint,
             timeout: Duration::from_secs(global.timeout.as_u32().into()),
-            task: env("STINT_TASK"),
-            reason: env("STINT_REASON"),
+            task: text(None, "STINT_TASK")?,
+            reason: text(None, "STINT_REASON")?,
         })
     }
 
@@ -137,17 +131,32 @@ impl Settings {
     /// byte, and leaves the rest to the command.
     ///
     /// # Errors
-    /// Exit 4, with what is missing.
+    /// Exit 4, with what is missing; exit 2 for a variable that is no text.
     pub(crate) fn source(&self, args: &EvidenceArgs) -> Result<Source, Failure> {
         let source = match &args.token_file {
             Some(path) if path.as_os_str() == "-" => {
                 first_line().and_then(|line| Source::once(&line, "stdin"))
             }
             Some(path) => Ok(Source::File(path.clone())),
-            None => Source::detect(env),
+            None => detect()?,
         };
         source.map_err(|error| stint_client::Error::from(error).into())
     }
+}
+
+/// What the environment offers. Of its variables only the first is a path, and a path need be no text.
+fn detect() -> Result<Result<Source, SourceError>, Failure> {
+    if let Some(path) = path("STINT_ID_TOKEN_FILE") {
+        return Ok(Ok(Source::File(path)));
+    }
+    let broken = Cell::new(None);
+    let source = Source::detect(|name| {
+        text(None, name).unwrap_or_else(|failure| {
+            broken.set(Some(failure));
+            None
+        })
+    });
+    broken.into_inner().map_or(Ok(source), Err)
 }
 
 /// Where this user's runs keep their files: UX.md §2 item 5, the system's temporary directory last.
@@ -157,8 +166,8 @@ impl Settings {
 pub(crate) fn base() -> Result<Base, Failure> {
     let user = rustix::process::geteuid().as_raw();
     let candidates = [
-        env("XDG_RUNTIME_DIR").map(|dir| Path::new(&dir).join("stint")),
-        env("RUNNER_TEMP").map(|dir| Path::new(&dir).join("stint")),
+        path("XDG_RUNTIME_DIR").map(|dir| dir.join("stint")),
+        path("RUNNER_TEMP").map(|dir| dir.join("stint")),
         Some(PathBuf::from(format!("/dev/shm/stint-{user}"))),
         Some(std::env::temp_dir().join(format!("stint-{user}"))),
     ];
@@ -171,8 +180,8 @@ pub(crate) fn base() -> Result<Base, Failure> {
 /// # Errors
 /// Exit 2 where neither `XDG_CONFIG_HOME` nor `HOME` is set.
 pub(crate) fn trust_file() -> Result<PathBuf, Failure> {
-    let config = env("XDG_CONFIG_HOME").map(PathBuf::from);
-    let config = config.or_else(|| env("HOME").map(|home| Path::new(&home).join(".config")));
+    let config = path("XDG_CONFIG_HOME");
+    let config = config.or_else(|| path("HOME").map(|home| home.join(".config")));
     config
         .map(|dir| dir.join("stint/trust.toml"))
         .ok_or_else(|| Failure::new(Exit::Usage, "neither XDG_CONFIG_HOME nor HOME is set"))
@@ -186,13 +195,32 @@ pub(crate) fn unreadable(path: &Path, error: &io::Error) -> Failure {
     )
 }
 
-/// One variable; empty is unset.
+/// A variable that is a path; empty is unset.
+fn path(name: &str) -> Option<PathBuf> {
+    variable(name).map(PathBuf::from)
+}
+
+/// What the flag says, else the variable; empty is unset.
+fn text(flag: Option<&String>, name: &str) -> Result<Option<String>, Failure> {
+    match flag {
+        Some(said) => Ok(Some(said.clone())),
+        None => variable(name).map(|value| utf8(name, value)).transpose(),
+    }
+}
+
+/// A variable that cannot be read is no unset one: a pin, above all, is not lost in silence.
+fn utf8(name: &str, value: OsString) -> Result<String, Failure> {
+    value
+        .into_string()
+        .map_err(|_bytes| Failure::new(Exit::Usage, format!("{name} is not UTF-8")))
+}
+
 #[expect(
     clippy::disallowed_methods,
     reason = "the one reader of the environment in this program"
 )]
-fn env(name: &str) -> Option<String> {
-    std::env::var(name).ok().filter(|value| !value.is_empty())
+fn variable(name: &str) -> Option<OsString> {
+    std::env::var_os(name).filter(|value| !value.is_empty())
 }
 
 /// The first line of stdin, unbuffered.
@@ -207,4 +235,20 @@ fn first_line() -> Result<String, SourceError> {
         line.extend_from_slice(&byte);
     }
     String::from_utf8(line).map_err(|_bytes| SourceError::NotAToken("stdin".to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsString;
+    use std::os::unix::ffi::OsStringExt as _;
+
+    use super::utf8;
+    use crate::exit::Exit;
+
+    #[test]
+    fn a_variable_that_is_no_text_is_not_an_unset_one() {
+        let read = |bytes: &[u8]| utf8("STINT_FINGERPRINT", OsString::from_vec(bytes.to_vec()));
+        assert_eq!(read(b"sha256:00").unwrap(), "sha256:00");
+        assert_eq!(read(b"sha256:\xff").unwrap_err().exit, Exit::Usage);
+    }
 }

@@ -4,7 +4,8 @@
 //! umask, with the descriptors we were given; ours are close-on-exec. Then this file does three things until it ends:
 //!
 //! - **forward**: a signal sent to us reaches the command. One the terminal raised went to the whole foreground group,
-//!   the command included, so it is not sent twice.
+//!   the command included, so it is not sent twice; but a hang-up goes to the leader of a session alone, so as its
+//!   leader we pass it on. A signal that cannot be sent is dropped: the command may belong to another user by now.
 //! - **stop and continue together**: when the command stops, so do we, and the shell has its prompt back.
 //! - **reap**: whatever child ends is waited for, so as pid 1 no zombie stays.
 //!
@@ -35,8 +36,10 @@ const CAUGHT: [i32; 21] = [
     SIGABRT, SIGALRM, SIGCHLD, SIGCONT, SIGHUP, SIGINT, SIGIO, SIGPIPE, SIGPROF, SIGQUIT, SIGSYS,
     SIGTERM, SIGTRAP, SIGTSTP, SIGURG, SIGUSR1, SIGUSR2, SIGVTALRM, SIGWINCH, SIGXCPU, SIGXFSZ,
 ];
-/// What a terminal raises, for a whole process group at once (termios(3), and a resize or hang-up).
-const RAISED_BY_TERMINALS: [i32; 6] = [SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTSTP, SIGWINCH];
+/// What a terminal raises for its whole foreground group at once: termios(3), and a resize.
+const RAISED_FOR_A_GROUP: [i32; 4] = [SIGINT, SIGQUIT, SIGTSTP, SIGWINCH];
+/// What the kernel raises at a hang-up: for the leader of the session alone, or for a group that lost it.
+const RAISED_BY_HANG_UPS: [i32; 2] = [SIGCONT, SIGHUP];
 
 /// How a command ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,7 +105,7 @@ impl Supervisor {
         let child = Pid::from_child(&command.spawn()?);
         loop {
             for origin in self.signals.wait() {
-                self.forward(child, &origin)?;
+                self.forward(child, &origin);
             }
             if let Some(ended) = self.reap(child)? {
                 return Ok(ended);
@@ -110,23 +113,23 @@ impl Supervisor {
         }
     }
 
-    fn forward(&self, child: Pid, origin: &Origin) -> io::Result<()> {
-        let by_terminal =
-            origin.cause == Cause::Kernel && RAISED_BY_TERMINALS.contains(&origin.signal);
+    /// Sends a signal on, if the command has not had it. INVARIANT: nothing here ends the watch; only `wait` does.
+    fn forward(&self, child: Pid, origin: &Origin) {
+        let went_to_all = origin.cause == Cause::Kernel
+            && (RAISED_FOR_A_GROUP.contains(&origin.signal)
+                || (RAISED_BY_HANG_UPS.contains(&origin.signal) && !leads_session()));
         // A write of ours to a closed pipe comes back as a signal from ourselves.
         let by_us = origin
             .process
             .is_some_and(|process| process.pid == getpid().as_raw_nonzero().get());
-        if origin.signal == SIGCHLD || by_terminal || by_us {
-            return Ok(());
-        }
         // The shell continues the whole group after a stop; a command that goes on already needs no second CONT.
-        if origin.signal == SIGCONT && self.stopped && !is_stopped(child) {
-            return Ok(());
+        let goes_on = origin.signal == SIGCONT && self.stopped && !is_stopped(child);
+        if origin.signal == SIGCHLD || went_to_all || by_us || goes_on {
+            return;
         }
-        match Signal::from_named_raw(origin.signal) {
-            Some(signal) => Ok(kill_process(child, signal)?),
-            None => Ok(()),
+        let sent = Signal::from_named_raw(origin.signal).map(|signal| kill_process(child, signal));
+        if let Some(Err(_gone_or_not_ours)) = sent {
+            // ESRCH: it has ended, and `wait` will say how. EPERM: it changed its user, and lives on.
         }
     }
 
@@ -167,12 +170,24 @@ fn stops_us(signal: i32) -> bool {
 
 /// Whether the kernel says that this process is stopped now. Where there is no procfs, it is taken to be.
 fn is_stopped(child: Pid) -> bool {
-    let stat = std::fs::read_to_string(format!("/proc/{}/stat", child.as_raw_nonzero()));
-    // proc(5): `PID (COMM) STATE …`, and COMM may hold anything.
-    stat.map_or(true, |stat| {
-        stat.rsplit_once(") ")
-            .is_none_or(|(_, rest)| rest.starts_with('T'))
-    })
+    stat(&child.as_raw_nonzero().to_string()).is_none_or(|[state, ..]| state == "T" || state == "t")
+}
+
+/// Whether we lead our session. Where there is no procfs, we are taken not to.
+///
+/// Not by getsid(2): for a session outside our pid namespace it gives 0, which rustix takes for a pid.
+fn leads_session() -> bool {
+    let pid = getpid().as_raw_nonzero().to_string();
+    stat("self").is_some_and(|[_, _, _, session]| session == pid)
+}
+
+/// State, parent, group and session of a process, by proc(5): `PID (COMM) STATE PPID PGRP SESSION …`, where COMM may
+/// hold anything.
+fn stat(process: &str) -> Option<[String; 4]> {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    let (_, rest) = stat.rsplit_once(") ")?;
+    let fields: Vec<String> = rest.split(' ').take(4).map(str::to_owned).collect();
+    fields.try_into().ok()
 }
 
 /// Signals this process was started with on "ignore", from the mask in procfs (proc(5)); none where there is no procfs.

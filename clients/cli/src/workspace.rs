@@ -7,9 +7,11 @@
 //! BASE/run-PID-N/1/      a set: cert.pem key.pem bundle.pem jwt expires_at, 0600 each
 //! BASE/run-PID-N/current -> 1, swapped by one rename: a reader always sees a matching set
 //! BASE/session-HASH.key  the session key for a token that a source gives only once
+//! BASE/dev-kubernetes.token
 //! ```
 //!
-//! A run that was killed leaves its directory behind without its lock, and the next run sweeps it. A lock dies with its
+//! A run that was killed leaves its directory behind without its lock, and the next run sweeps it, as well as it can: what
+//! cannot be removed is nothing a run has to wait for. A lock dies with its
 //! process whatever pid namespace that lived in, which a pid and a start time do not tell across containers.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -24,7 +26,9 @@ use rustix::process::geteuid;
 /// `f_type` of tmpfs and ramfs (statfs(2)).
 const IN_MEMORY: [u64; 2] = [0x0102_1994, 0x8584_58f6];
 /// No token lives longer than its issuer's `max_token_life` may be set to (SECURITY.md §4).
-const SESSION_KEY_LIFE: Duration = Duration::from_secs(24 * 60 * 60);
+const TOKEN_LIFE: Duration = Duration::from_secs(24 * 60 * 60);
+/// Where `stint dev-token --like kubernetes --env` puts its token.
+pub(crate) const DEV_TOKEN: &str = "dev-kubernetes.token";
 
 /// The directory under which this user's runs live.
 #[derive(Debug)]
@@ -93,7 +97,7 @@ impl Base {
     /// If it cannot be made.
     pub fn workspace(&self) -> io::Result<Workspace> {
         let _lock = self.lock()?;
-        self.sweep()?;
+        let leftovers = self.sweep()?;
         let mut n = 0_u32;
         let root = loop {
             let root = self.path.join(format!("run-{}-{n}", std::process::id()));
@@ -112,6 +116,7 @@ impl Base {
             root,
             _held: held,
             sets: 0,
+            leftovers,
         })
     }
 
@@ -128,25 +133,30 @@ impl Base {
         Ok(lock)
     }
 
-    /// Removes the directories nobody holds any more, and session keys no token can need. The base's lock is held.
-    fn sweep(&self) -> io::Result<()> {
+    /// Removes the directories nobody holds any more, session keys no token can need and tokens no issuer takes; tells
+    /// what could not be removed. The base's lock is held.
+    fn sweep(&self) -> io::Result<Vec<String>> {
+        let mut leftovers = Vec::new();
         for entry in fs::read_dir(&self.path)? {
             let path = entry?.path();
             let name = path
                 .file_name()
                 .and_then(|name| name.to_str())
                 .unwrap_or_default();
-            if name.starts_with("run-") {
-                let abandoned = File::open(&path)
-                    .is_ok_and(|dir| flock(&dir, FlockOperation::NonBlockingLockExclusive).is_ok());
-                if abandoned {
-                    fs::remove_dir_all(&path)?;
-                }
-            } else if name.starts_with("session-") && is_older(&path, SESSION_KEY_LIFE) {
-                fs::remove_file(&path)?;
+            let swept = if name.starts_with("run-") && is_abandoned(&path) {
+                fs::remove_dir_all(&path)
+            } else if (name.starts_with("session-") || name == DEV_TOKEN)
+                && is_older(&path, TOKEN_LIFE)
+            {
+                fs::remove_file(&path)
+            } else {
+                Ok(())
+            };
+            if let Err(error) = swept {
+                leftovers.push(format!("{} cannot be removed: {error}", path.display()));
             }
         }
-        Ok(())
+        Ok(leftovers)
     }
 
     /// The bytes of `name`, made by `make` on first use; every later caller gets the first one's.
@@ -183,6 +193,7 @@ pub struct Workspace {
     /// The lock that tells a sweeper that we live.
     _held: File,
     sets: u32,
+    leftovers: Vec<String>,
 }
 
 impl Workspace {
@@ -190,6 +201,12 @@ impl Workspace {
     #[must_use]
     pub fn dir(&self) -> PathBuf {
         self.root.join("current")
+    }
+
+    /// What earlier runs left and could not be removed, in words.
+    #[must_use]
+    pub fn leftovers(&self) -> &[String] {
+        &self.leftovers
     }
 
     /// Writes a set of files, `(name, content)`, and makes it the current one.
@@ -226,16 +243,28 @@ impl Drop for Workspace {
 /// # Errors
 /// If it is there already or cannot be written.
 pub(crate) fn write_private(path: &Path, content: &[u8]) -> io::Result<()> {
+    new_private(path)?.write_all(content)
+}
+
+/// A new file that only its owner can read; no link is followed.
+///
+/// # Errors
+/// If it is there already or cannot be made.
+pub(crate) fn new_private(path: &Path) -> io::Result<File> {
     OpenOptions::new()
         .write(true)
         .create_new(true)
         .mode(0o600)
-        .open(path)?
-        .write_all(content)
+        .open(path)
 }
 
 fn private_dir(path: &Path) -> io::Result<()> {
     DirBuilder::new().mode(0o700).create(path)
+}
+
+/// Whether no run holds this directory's lock any more.
+fn is_abandoned(path: &Path) -> bool {
+    File::open(path).is_ok_and(|dir| flock(&dir, FlockOperation::NonBlockingLockExclusive).is_ok())
 }
 
 fn is_older(path: &Path, age: Duration) -> bool {
@@ -250,7 +279,7 @@ mod tests {
     use std::os::unix::fs::{PermissionsExt as _, symlink};
     use std::path::Path;
 
-    use super::Base;
+    use super::{Base, DEV_TOKEN};
 
     fn base(dir: &Path) -> Base {
         Base::choose(&[dir.join("stint")]).unwrap()
@@ -296,6 +325,37 @@ mod tests {
         let another = base.workspace().unwrap();
         assert!(!dead.exists());
         assert!(alive.root.exists() && another.root.exists());
+    }
+
+    #[test]
+    fn a_leftover_that_stays_is_told_and_stops_no_run() {
+        let dir = tempfile::tempdir().unwrap();
+        let base = base(dir.path());
+        // A file: not even root can remove it as a directory.
+        fs::write(base.path().join("run-1-0"), "").unwrap();
+        let workspace = base.workspace().unwrap();
+        assert_eq!(workspace.leftovers().len(), 1);
+        assert!(workspace.leftovers().concat().contains("run-1-0"));
+    }
+
+    #[test]
+    fn sweeps_tokens_and_keys_a_day_after() {
+        let dir = tempfile::tempdir().unwrap();
+        let base = base(dir.path());
+        let names = ["session-a.key", DEV_TOKEN];
+        let path = |name: &str| base.path().join(name);
+        for name in names {
+            fs::write(path(name), "").unwrap();
+        }
+        drop(base.workspace().unwrap());
+        assert!(names.iter().all(|name| path(name).exists()));
+        for name in names {
+            let file = fs::File::options().write(true).open(path(name)).unwrap();
+            file.set_modified(std::time::SystemTime::UNIX_EPOCH)
+                .unwrap();
+        }
+        drop(base.workspace().unwrap());
+        assert!(!names.iter().any(|name| path(name).exists()));
     }
 
     #[test]

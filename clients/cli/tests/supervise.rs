@@ -205,35 +205,90 @@ fn stops_and_continues_with_the_command() {
     assert_eq!(rest(lines), "again\n");
 }
 
-#[test]
-fn what_the_terminal_raised_is_not_sent_again() {
-    let base = tempfile::tempdir().unwrap();
-    let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
-    grantpt(&terminal).unwrap();
-    unlockpt(&terminal).unwrap();
-    let name = ptsname(&terminal, Vec::new())
-        .unwrap()
-        .into_string()
-        .unwrap();
-    let script =
-        "trap 'echo int' INT; trap 'exit 0' TERM; echo ready; while :; do sleep 0.05; done";
-    // setsid(1) makes the terminal ours and the supervisor its foreground group. The command leaves that group by the
-    // same means, so whatever INT it sees was sent by the supervisor: two that came together could not be counted.
+/// A terminal of its own: our end, and the command's.
+fn terminal() -> (File, File) {
+    let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
+    grantpt(&ours).unwrap();
+    unlockpt(&ours).unwrap();
+    let name = ptsname(&ours, Vec::new()).unwrap().into_string().unwrap();
+    let theirs = File::options().read(true).write(true).open(name).unwrap();
+    (File::from(ours), theirs)
+}
+
+/// The supervisor as the leader of a session at a terminal: setsid(1) makes it that, and its foreground group.
+fn at_terminal(base: &TempDir, terminal: File) -> Command {
     let mut command = Command::new("setsid");
     command
         .arg("--ctty")
         .arg(supervise())
-        .arg(base.path().join("stint"));
-    command.args(["--", "setsid", "sh", "-c", script]);
-    command.stdin(File::options().read(true).write(true).open(name).unwrap());
+        .arg(base.path().join("stint"))
+        .arg("--")
+        .stdin(terminal);
+    command
+}
+
+#[test]
+fn what_the_terminal_raised_is_not_sent_again() {
+    let base = tempfile::tempdir().unwrap();
+    let (mut ours, theirs) = terminal();
+    let script =
+        "trap 'echo int' INT; trap 'exit 0' TERM; echo ready; while :; do sleep 0.05; done";
+    // The command leaves the foreground group, so whatever INT it sees was sent by the supervisor: two that came
+    // together could not be counted.
+    let mut command = at_terminal(&base, theirs);
+    command.args(["setsid", "sh", "-c", script]);
     let (mut child, lines) = ready(command);
-    let mut terminal = File::from(terminal);
-    terminal.write_all(b"\x03").unwrap();
+    ours.write_all(b"\x03").unwrap();
     // The terminal echoes ^C after it has raised the signal.
-    terminal.read_exact(&mut [0; 2]).unwrap();
+    ours.read_exact(&mut [0; 2]).unwrap();
     kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
     assert!(child.wait().unwrap().success());
     assert_eq!(rest(lines), "");
+}
+
+#[test]
+fn a_hang_up_reaches_the_command_of_a_session_leader() {
+    let base = tempfile::tempdir().unwrap();
+    let (ours, theirs) = terminal();
+    // It ends by itself where the hang-up is lost.
+    let script = "trap 'echo hung up; exit 7' HUP; echo ready; \
+        for _ in 1 2 3 4 5 6 7 8 9 10; do sleep 0.2; done";
+    let mut command = at_terminal(&base, theirs);
+    command.args(["sh", "-c", script]);
+    let (mut child, lines) = ready(command);
+    drop(ours);
+    assert_eq!(child.wait().unwrap().code(), Some(7));
+    assert_eq!(rest(lines), "hung up\n");
+    assert!(left(&base).is_empty());
+}
+
+/// Root may signal anybody, so here the supervisor is nobody and the command becomes root: sudo, in short.
+#[test]
+fn a_command_that_changed_its_user_is_still_waited_for() {
+    let base = tempfile::tempdir().unwrap();
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let setuid = base.path().join("setpriv");
+    fs::copy("/usr/bin/setpriv", &setuid).unwrap();
+    fs::set_permissions(&setuid, fs::Permissions::from_mode(0o4755)).unwrap();
+    let example = base.path().join("supervise");
+    fs::copy(supervise(), &example).unwrap();
+    fs::set_permissions(base.path(), fs::Permissions::from_mode(0o777)).unwrap();
+    let mut command = Command::new("setpriv");
+    command
+        .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
+        .arg(example)
+        .arg(base.path().join("stint"))
+        .args(["key.pem=secret", "--"])
+        .arg(setuid)
+        .args(["--reuid=0", "sh", "-c"])
+        .arg("echo ready; sleep 0.3; cat $STINT_DIR/key.pem; exit 7");
+    let (mut child, lines) = ready(command);
+    kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(7));
+    assert_eq!(rest(lines), "secret");
+    assert!(left(&base).is_empty());
 }
 
 #[test]

@@ -5,10 +5,10 @@ use std::str::FromStr;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
 use reqwest::{Certificate, Method, Response, Url};
 use ring::digest::{SHA256, digest};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use stint_wire::{Ask, Code, DryRun, Granted, Held, Problem, Token, Trust, WhoAmI};
@@ -16,7 +16,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc2822;
 use tokio::sync::OnceCell;
 
-use crate::{Error, Finding, Judgement, SessionKey, Source, clock, judge};
+use crate::{Error, Finding, Judgement, SessionKey, Source, clock, judge, receive};
 
 /// The largest answer we read: a grant with 64 resources, its chain and its receipt stays far below.
 const MAX_ANSWER: usize = 1024 * 1024;
@@ -30,7 +30,11 @@ pub struct Endpoint {
     pub url: String,
     /// Who vouches for its TLS certificate.
     pub anchor: Anchor,
-    /// The root of its trust domain, if pinned.
+    /// The root of its trust domain, if pinned: no other is taken, neither as the broker's own before evidence is sent
+    /// nor with a grant, and a certificate must lead to it.
+    ///
+    /// A root is public, so showing it proves nothing of who answers: that, and with it all else that is said (facts,
+    /// refusals, holds, a JWT, whose signature is checked by its audience), rests on TLS and [`Endpoint::anchor`].
     pub fingerprint: Option<Fingerprint>,
     /// How long one call may take.
     pub timeout: Duration,
@@ -63,14 +67,28 @@ pub enum Anchor {
 pub struct Fingerprint([u8; 32]);
 
 impl Fingerprint {
-    /// Of the first certificate in a PEM text; `None` if there is none.
-    fn of_pem(pem: &str) -> Option<Self> {
-        let (_, rest) = pem.split_once("-----BEGIN CERTIFICATE-----")?;
-        let (body, _) = rest.split_once("-----END CERTIFICATE-----")?;
-        let der = BASE64
-            .decode(body.split_ascii_whitespace().collect::<String>())
-            .ok()?;
-        digest(&SHA256, &der).as_ref().try_into().ok().map(Self)
+    /// Of the one certificate in a PEM text; `None` if there is none, or a second.
+    pub(crate) fn of_pem(pem: &str) -> Option<Self> {
+        let mut all = CertificateDer::pem_slice_iter(pem.as_bytes());
+        let (Some(Ok(only)), None) = (all.next(), all.next()) else {
+            return None;
+        };
+        digest(&SHA256, &only).as_ref().try_into().ok().map(Self)
+    }
+
+    /// Compares it with the one certificate in `bundle`.
+    ///
+    /// # Errors
+    /// [`Error::Fingerprint`] for another one, [`Error::Unfit`] for none or several.
+    pub(crate) fn check(self, bundle: &str) -> Result<(), Error> {
+        match Self::of_pem(bundle) {
+            None => Err(Error::Unfit("its trust bundle is not one certificate")),
+            Some(found) if found != self => Err(Error::Fingerprint {
+                pinned: self,
+                found,
+            }),
+            Some(_) => Ok(()),
+        }
     }
 }
 
@@ -197,11 +215,7 @@ impl Client {
             .await?;
         let trust: Trust = answer.expect(200)?;
         if let Some(pinned) = self.pinned {
-            let found =
-                Fingerprint::of_pem(&trust.root_pem).ok_or(Error::Unexpected { status: 200 })?;
-            if found != pinned {
-                return Err(Error::Fingerprint { pinned, found });
-            }
+            pinned.check(&trust.root_pem)?;
         }
         Ok(trust)
     }
@@ -241,8 +255,8 @@ impl Client {
         Ok(judgement)
     }
 
-    /// Status and body of an answer, at most [`MAX_ANSWER`] of it; its `Date` sets our view of the broker's clock.
-    async fn read(&self, mut response: Response) -> Result<Answer, Error> {
+    /// Status and body of an answer; its `Date` sets our view of the broker's clock.
+    async fn read(&self, response: Response) -> Result<Answer, Error> {
         let status = response.status().as_u16();
         let date = response
             .headers()
@@ -254,13 +268,7 @@ impl Client {
                 Ordering::Relaxed,
             );
         }
-        let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(Error::Unreachable)? {
-            if body.len() + chunk.len() > MAX_ANSWER {
-                return Err(Error::Unexpected { status });
-            }
-            body.extend_from_slice(&chunk);
-        }
+        let body = body(response).await?;
         Ok(Answer { status, body })
     }
 }
@@ -286,15 +294,18 @@ impl Session<'_> {
     /// Asks for a credential.
     ///
     /// # Errors
-    /// [`Error::Denied`] with the receipt, [`Error::Rejected`] with our own judgement of the token, or why no answer
-    /// came.
+    /// [`Error::Denied`] with the receipt, [`Error::Rejected`] with our own judgement of the token,
+    /// [`Error::Fingerprint`] or [`Error::Unfit`] for a grant that is not to be used, or why no answer came.
     pub async fn grant(&self, ask: &Ask) -> Result<Outcome, Error> {
         let answer = self.post("/v1/grants", ask).await?;
         match answer.status {
             202 => answer.expect(202).map(|held| Outcome::Held(Box::new(held))),
-            _ => answer
-                .expect(201)
-                .map(|granted| Outcome::Granted(Box::new(granted))),
+            _ => {
+                let granted: Box<Granted> = answer.expect(201)?;
+                let client = self.client;
+                receive::check(ask, &granted, client.pinned, client.broker_now())?;
+                Ok(Outcome::Granted(granted))
+            }
         }
     }
 
@@ -408,6 +419,22 @@ pub fn local(timeout: Duration) -> reqwest::ClientBuilder {
     on_ring(timeout).no_proxy().tls_certs_only([])
 }
 
+/// The body of an answer, at most [`MAX_ANSWER`] of it.
+///
+/// # Errors
+/// [`Error::Unexpected`] for a longer one, [`Error::Unreachable`] if it breaks off.
+pub async fn body(mut response: Response) -> Result<Vec<u8>, Error> {
+    let status = response.status().as_u16();
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(Error::Unreachable)? {
+        if body.len() + chunk.len() > MAX_ANSWER {
+            return Err(Error::Unexpected { status });
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
+}
+
 /// https, or http to this very machine.
 pub(crate) fn is_secure(url: &Url) -> bool {
     match (url.scheme(), url.host_str()) {
@@ -425,7 +452,11 @@ pub(crate) fn is_secure(url: &Url) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{Anchor, Answer, Client, Endpoint, Error, Fingerprint};
+    use std::io::{Read as _, Write as _};
+    use std::net::TcpListener;
+    use std::time::Duration;
+
+    use super::{Anchor, Answer, Client, Endpoint, Error, Fingerprint, body, local};
 
     fn refused(url: &str) -> bool {
         matches!(
@@ -503,6 +534,30 @@ mod tests {
         let abc = "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
         assert_eq!(Fingerprint::of_pem(pem).unwrap().to_string(), abc);
         assert!(Fingerprint::of_pem("no pem").is_none());
+        assert!(Fingerprint::of_pem(&pem.repeat(2)).is_none());
+    }
+
+    #[test]
+    fn an_answer_without_end_is_cut_short() {
+        let server = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", server.local_addr().unwrap());
+        let endless = std::thread::spawn(move || {
+            let (mut stream, _) = server.accept().unwrap();
+            let _asked = stream.read(&mut [0; 1024]).unwrap();
+            stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").unwrap();
+            while stream.write_all(&[b' '; 64 * 1024]).is_ok() {}
+        });
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let read = runtime.block_on(async {
+            let http = local(Duration::from_secs(30)).build().unwrap();
+            body(http.get(url).send().await.unwrap()).await
+        });
+        assert!(matches!(read, Err(Error::Unexpected { status: 200 })));
+        drop(runtime);
+        endless.join().unwrap();
     }
 
     #[test]

@@ -44,6 +44,9 @@ pub enum Error {
     /// There is no evidence to show.
     #[error(transparent)]
     Source(#[from] SourceError),
+    /// What was granted is not what was asked for, or does not come from the trust domain it says.
+    #[error("the grant is not to be used: {0}")]
+    Unfit(&'static str),
     /// Something answered that does not speak our API.
     #[error("the answer is not Stint's (HTTP {status})")]
     Unexpected {
@@ -67,6 +70,7 @@ impl Error {
             | Self::Fingerprint { .. }
             | Self::Key
             | Self::Source(_)
+            | Self::Unfit(_)
             | Self::Unexpected { .. }
             | Self::Unreachable(_) => None,
         }

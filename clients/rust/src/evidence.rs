@@ -11,6 +11,7 @@ use reqwest::Url;
 use serde::Deserialize;
 use stint_wire::Token;
 
+use crate::Error;
 use crate::client::{self, is_secure};
 
 /// The longest token any issuer may be configured for (SECURITY.md §4), bytes.
@@ -242,7 +243,12 @@ async fn ask_github(mut url: Url, bearer: &Token, audience: &str) -> Result<Toke
             answer.status().as_u16()
         )));
     }
-    let token: IdToken = answer.json().await.map_err(|error| github_failed(&error))?;
+    let unreadable = || SourceError::GitHub("its answer cannot be read".to_owned());
+    let body = client::body(answer).await.map_err(|error| match error {
+        Error::Unreachable(error) => github_failed(&error),
+        _ => unreadable(),
+    })?;
+    let token: IdToken = serde_json::from_slice(&body).map_err(|_json| unreadable())?;
     tidy(token.value.expose(), "GitHub's answer")
 }
 

@@ -27,8 +27,9 @@ mod error;
 mod evidence;
 mod judge;
 mod proof;
+mod receive;
 
-pub use client::{Anchor, Client, Endpoint, Fingerprint, Outcome, Session, local};
+pub use client::{Anchor, Client, Endpoint, Fingerprint, Outcome, Session, body, local};
 pub use credential::{CertificateKey, jwt, x509};
 pub use error::Error;
 pub use evidence::{Source, SourceError};

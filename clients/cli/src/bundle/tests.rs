@@ -195,3 +195,73 @@ fn refuses_entries_over_the_same_bytes() {
     bytes[second - 4..second].copy_from_slice(&0_u32.to_le_bytes());
     refusal(&bytes);
 }
+
+/// `bytes` with `more` put in at `at`, and every offset after it moved along.
+fn stuffed(bytes: &[u8], at: usize, more: &[u8]) -> Vec<u8> {
+    let directory = only(bytes, b"PK\x01\x02", 0);
+    let mut stuffed = [&bytes[..at], more, &bytes[at..]].concat();
+    let mut moved = |field: usize| {
+        let field = field + more.len();
+        let offset = u32::from_le_bytes(stuffed[field..field + 4].try_into().unwrap());
+        if usize::try_from(offset).unwrap() >= at {
+            let offset = offset + u32::try_from(more.len()).unwrap();
+            stuffed[field..field + 4].copy_from_slice(&offset.to_le_bytes());
+        }
+    };
+    let entries = bytes[directory..]
+        .windows(4)
+        .enumerate()
+        .filter(|(_, window)| *window == b"PK\x01\x02");
+    for (entry, _) in entries {
+        moved(directory + entry + 42);
+    }
+    moved(bytes.len() - 6);
+    stuffed
+}
+
+#[test]
+fn refuses_bytes_of_no_entry() {
+    let bytes = zip(
+        &[("headers.jsonl", "one"), ("bodies.tsv", "two")],
+        deflated(),
+    );
+    let second = only(&bytes, b"PK\x03\x04", 1);
+    let directory = only(&bytes, b"PK\x01\x02", 0);
+    for at in [0, second, directory] {
+        let why = refusal(&stuffed(&bytes, at, b"#!/bin/sh\n"));
+        assert!(why.contains("no entry names"), "{at}: {why}");
+    }
+}
+
+#[test]
+fn refuses_extra_fields_but_the_wide_one() {
+    let mut extra = vec![0x75, 0x70, 2, 0, 1, 2];
+    for id in [0x7075_u16, 1] {
+        let mut bytes = zip(&[("headers.jsonl", "one")], deflated());
+        extra[..2].copy_from_slice(&id.to_le_bytes());
+        let name = only(&bytes, b"headers.jsonl", 0);
+        bytes[28..30].copy_from_slice(&6_u16.to_le_bytes());
+        let bytes = stuffed(&bytes, name + 13, &extra);
+        if id == 1 {
+            let path = tempfile::NamedTempFile::new().unwrap();
+            fs::write(&path, &bytes).unwrap();
+            open(path.path()).unwrap();
+        } else {
+            assert!(refusal(&bytes).contains("cannot be read"));
+        }
+    }
+}
+
+#[test]
+fn refuses_a_folder_with_too_many_files() {
+    let dir = tempfile::tempdir().unwrap();
+    let receipts = dir.path().join("receipts");
+    fs::create_dir(&receipts).unwrap();
+    for n in 0..super::MAX_FILES {
+        fs::File::create(receipts.join(n.to_string())).unwrap();
+    }
+    assert!(open(dir.path()).is_ok());
+    fs::File::create(receipts.join("more")).unwrap();
+    let why = open(dir.path()).err().unwrap().to_string();
+    assert!(why.contains("too many files"));
+}

@@ -11,7 +11,7 @@ use crate::args::{DevToken, Platform};
 use crate::exit::Exit;
 use crate::output::{Failure, Output};
 use crate::settings::{self, Settings};
-use crate::workspace::write_private;
+use crate::workspace::{DEV_TOKEN, write_private};
 use crate::{session, words};
 
 /// What the dev broker's runner takes for a request token: it guards nothing.
@@ -57,7 +57,7 @@ pub(crate) fn dev_token(
     match (args.env, args.like) {
         (false, _) => output.data(format!("{}\n", token.expose()))?,
         (true, Platform::Kubernetes) => {
-            let path = settings::base()?.path().join("dev-kubernetes.token");
+            let path = settings::base()?.path().join(DEV_TOKEN);
             drop(fs::remove_file(&path));
             write_private(&path, token.expose().as_bytes())?;
             let path = path.display().to_string();
@@ -124,22 +124,18 @@ fn fetch(
             .send()
             .await;
         let answer = sent.map_err(stint_client::Error::Unreachable)?;
-        let status = answer.status();
-        if !status.is_success() {
-            let why = answer.text().await.unwrap_or_default();
+        let (success, status) = (answer.status().is_success(), answer.status().as_u16());
+        let body = stint_client::body(answer).await?;
+        if !success {
+            let why = String::from_utf8_lossy(&body);
             return Err(Failure::new(
                 Exit::Usage,
-                format!(
-                    "the dev broker gave no token (HTTP {}): {why}",
-                    status.as_u16()
-                ),
+                format!("the dev broker gave no token (HTTP {status}): {why}"),
             )
             .next("is `stintd dev` running here?"));
         }
-        let answer: Answer = answer
-            .json()
-            .await
-            .map_err(stint_client::Error::Unreachable)?;
+        let answer: Answer = serde_json::from_slice(&body)
+            .map_err(|_json| stint_client::Error::Unexpected { status })?;
         Ok(answer.token)
     })
 }

@@ -1,19 +1,19 @@
 //! `stint ledger`: verify a bundle offline, fetch one over the operator's socket.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs;
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use reqwest::{Response, Url};
 use stint_audit::bundle::{self as files, BundleSource};
-use stint_audit::verify::{Options, Report};
+use stint_audit::verify::{Name, Options, Report, State, Verdict};
 use stint_audit::{Checkpoint, Digest};
 use stint_wire::Problem;
 use x509_parser::pem::parse_x509_pem;
 
 use crate::args::{Format, Ledger, Verify};
+use crate::draft::Draft;
 use crate::exit::Exit;
 use crate::output::{Failure, Output};
 use crate::pins::Pins;
@@ -52,10 +52,11 @@ fn verify(args: &Verify, output: &Output) -> Result<Exit, Failure> {
             return Err(settings::unreadable(&args.bundle, &error));
         }
         // Not a bundle, or cut off: that is a verdict.
-        opened => opened.map_err(|error| Failure {
-            exit: Exit::Failed,
-            lines: vec![("failed", error.to_string())],
-        })?,
+        Err(error) => {
+            print(&no_bundle(&error), args.format.format, output)?;
+            return Ok(Exit::Failed);
+        }
+        Ok(source) => source,
     };
     let shown = note(source.as_ref())
         .and_then(|note| Checkpoint::parse_note(&note).ok())
@@ -89,6 +90,26 @@ fn verify(args: &Verify, output: &Output) -> Result<Exit, Failure> {
         8 => Exit::Failed,
         _ => Exit::Incomplete,
     })
+}
+
+/// The report on what could not even be opened, as `verify` gives it for a bundle that lacks its manifest.
+fn no_bundle(fault: &io::Error) -> Report {
+    Report {
+        log: String::new(),
+        from: 0,
+        to: 0,
+        size: 0,
+        first_ts: None,
+        last_ts: None,
+        verdicts: vec![Verdict {
+            name: Name::Bytes,
+            state: State::Failed,
+            text: fault.to_string(),
+            seq: None,
+        }],
+        exit: 8,
+        summary: format!("failed    {fault}"),
+    }
 }
 
 fn print(report: &Report, format: Option<Format>, output: &Output) -> Result<(), Failure> {
@@ -197,8 +218,7 @@ async fn export(
 
 async fn refusal(answer: Response) -> Failure {
     let status = answer.status().as_u16();
-    let problem = answer
-        .bytes()
+    let problem = stint_client::body(answer)
         .await
         .ok()
         .and_then(|body| serde_json::from_slice::<Problem>(&body).ok());
@@ -230,38 +250,38 @@ async fn save(answer: &mut Response, path: &Path) -> Result<u64, Failure> {
             format!("cannot write {}: {error}", path.display()),
         )
     };
-    let mut draft = path.as_os_str().to_owned();
-    draft.push(".part");
-    let mut file = create(Path::new(&draft)).map_err(failed)?;
+    let mut draft = Draft::of(path).map_err(failed)?;
     let mut bytes = 0_u64;
     while let Some(chunk) = answer
         .chunk()
         .await
         .map_err(stint_client::Error::Unreachable)?
     {
-        file.write_all(&chunk).map_err(failed)?;
+        draft.file.write_all(&chunk).map_err(failed)?;
         bytes = bytes.saturating_add(chunk.len() as u64);
     }
-    // A link, unlike a rename, does not replace what is there.
-    let linked = file.sync_all().and_then(|()| fs::hard_link(&draft, path));
-    fs::remove_file(&draft).and(linked).map_err(failed)?;
+    draft.publish().map_err(failed)?;
     Ok(bytes)
-}
-
-fn create(path: &Path) -> io::Result<File> {
-    OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(path)
 }
 
 #[cfg(test)]
 mod tests {
     use stint_audit::Digest;
 
-    use super::{plain_name, signed_bytes};
+    use super::{no_bundle, plain_name, signed_bytes};
+
+    #[test]
+    fn what_is_no_bundle_is_reported_as_a_bundle_without_a_manifest_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let source = crate::bundle::open(dir.path()).unwrap();
+        let verified = stint_audit::verify(
+            source.as_ref(),
+            &stint_audit::trust::Trust::from_keys("").unwrap(),
+            &stint_audit::verify::Options::default(),
+        );
+        let fault = std::io::Error::other(verified.verdicts[0].text.clone());
+        assert_eq!(no_bundle(&fault), verified);
+    }
 
     #[test]
     fn takes_no_path_from_a_header() {

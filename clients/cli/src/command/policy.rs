@@ -49,7 +49,10 @@ pub(crate) fn policy(verb: Policy, output: &Output) -> Result<Exit, Failure> {
             format,
         } => {
             let caller = caller(&claims)?;
-            let set = load(&dir)?.map_err(|findings| Failure::new(Exit::Usage, list(&findings)))?;
+            let set = load(&dir)?.map_err(|findings| Failure {
+                exit: Exit::Usage,
+                lines: list(&findings),
+            })?;
             let ask = Ask::resolve(&set, &action, &resources, want(credential, ttl))?;
             explain(&set, &caller, &ask, format.format, output)
         }
@@ -135,7 +138,7 @@ fn report(
         });
         return output.data(format!("{json}\n"));
     }
-    output.data(list(findings))?;
+    output.answer(&list(findings))?;
     match set {
         None => Ok(()),
         Some(set) => {
@@ -150,11 +153,23 @@ fn report(
     }
 }
 
-fn list(findings: &[Finding]) -> String {
-    findings
-        .iter()
-        .map(|finding| format!("{finding}\n"))
-        .collect()
+/// Findings quote files that came from anywhere: as lines of talk they reach no terminal raw.
+fn list(findings: &[Finding]) -> words::Lines {
+    let line = |finding: &Finding| {
+        let level = if finding.is_error() {
+            "error"
+        } else {
+            "warning"
+        };
+        let (rule, file, text) = (finding.rule(), finding.file(), finding.text());
+        let text = format!(
+            "{rule} {file}:{}:{} {text}",
+            finding.line(),
+            finding.column()
+        );
+        (level, text)
+    };
+    findings.iter().map(line).collect()
 }
 
 /// An ask as the set knows it.
@@ -398,9 +413,27 @@ fn attributes(members: &Map<String, Json>) -> Result<Attributes, String> {
 #[cfg(test)]
 mod tests {
     use serde_json::json;
-    use stint_policy::Value;
+    use stint_policy::{LoadError, PolicySet, Value};
 
-    use super::principal;
+    use super::{list, principal};
+    use crate::output::line;
+
+    #[test]
+    fn a_finding_reads_as_the_policy_crate_has_it_and_reaches_no_terminal_raw() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("a.cedar"), "permit(\u{1b}[2J").unwrap();
+        std::fs::write(dir.path().join("b\u{1b}[2J.cedar"), "").unwrap();
+        let Err(LoadError::Refused(findings)) = PolicySet::load(dir.path()) else {
+            panic!("half a policy was loaded")
+        };
+        let shown: String = list(&findings)
+            .iter()
+            .map(|(word, text)| line(word, text))
+            .collect();
+        assert!(!shown.contains('\u{1b}'), "{shown}");
+        let raw = findings[0].to_string().replace('\u{1b}', "\u{fffd}");
+        assert_eq!(shown.lines().next(), raw.lines().next());
+    }
 
     #[test]
     fn reads_a_caller_as_tests_and_whoami_write_it() {

@@ -1,6 +1,7 @@
 //! `stint run`: evidence, ask, files, command; then out of the way (UX.md §2).
 
 use std::io::ErrorKind;
+use std::path::Path;
 use std::process::{Command, ExitCode};
 
 use stint_wire::Credential;
@@ -11,7 +12,6 @@ use crate::output::{Failure, Output};
 use crate::session::{self, Obtained};
 use crate::settings::{self, Settings};
 use crate::supervise::Supervisor;
-use crate::workspace::Workspace;
 
 /// Runs the command and ends as it ended.
 ///
@@ -51,12 +51,21 @@ pub(crate) fn run(
                 .collect::<Vec<_>>(),
         )
         .map_err(failed)?;
+    for leftover in workspace.leftovers() {
+        output.detail("warning", leftover);
+    }
     output.detail("files", workspace.dir().display());
 
     let mut argv = args.command.into_iter();
     let program = argv.next().unwrap_or_default();
     let mut command = Command::new(&program);
-    command.args(argv).envs(environment(&obtained, &workspace));
+    command.args(argv);
+    for (name, value) in environment(&obtained, &workspace.dir()) {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
     let ended = supervisor.run(command);
     drop(workspace);
     let ended = ended.map_err(|error| {
@@ -76,26 +85,61 @@ pub(crate) fn run(
     Ok(ended.leave())
 }
 
-/// The documented variables, and no others (UX.md §2 item 6).
-fn environment(obtained: &Obtained, workspace: &Workspace) -> Vec<(&'static str, String)> {
+/// The documented variables, and no others (UX.md §2 item 6). `None` takes away what a run around this one set for the
+/// other kind of credential.
+fn environment(obtained: &Obtained, dir: &Path) -> Vec<(&'static str, Option<String>)> {
     let granted = &obtained.granted;
-    let dir = workspace.dir();
-    let file = |name: &str| dir.join(name).display().to_string();
-    let mut variables = vec![
-        ("STINT_GRANT", granted.grant.clone()),
-        ("STINT_TASK", granted.task.clone()),
-        ("STINT_DIR", dir.display().to_string()),
-        ("STINT_EXPIRES_AT", granted.expires_at.clone()),
+    let file = |name: &str| Some(dir.join(name).display().to_string());
+    let (cert, key, jwt) = match granted.credential {
+        Credential::Jwt { .. } => (None, None, file("jwt")),
+        Credential::X509 { .. } => (file("cert.pem"), file("key.pem"), None),
+    };
+    vec![
+        ("STINT_GRANT", Some(granted.grant.clone())),
+        ("STINT_TASK", Some(granted.task.clone())),
+        ("STINT_DIR", Some(dir.display().to_string())),
+        ("STINT_EXPIRES_AT", Some(granted.expires_at.clone())),
         ("STINT_BUNDLE_FILE", file("bundle.pem")),
-    ];
-    match granted.credential {
-        Credential::Jwt { .. } => variables.push(("STINT_JWT_FILE", file("jwt"))),
-        Credential::X509 { .. } => {
-            variables.extend([
-                ("STINT_CERT_FILE", file("cert.pem")),
-                ("STINT_KEY_FILE", file("key.pem")),
-            ]);
-        }
+        ("STINT_CERT_FILE", cert),
+        ("STINT_KEY_FILE", key),
+        ("STINT_JWT_FILE", jwt),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use serde_json::json;
+
+    use super::environment;
+    use crate::session::Obtained;
+
+    #[test]
+    fn a_run_within_a_run_sees_no_files_of_the_other_kind() {
+        let unset = |credential| {
+            let granted = json!({
+                "outcome": "permit", "grant": "gr_1", "task": "task_1", "decision": "dec_1", "request": null,
+                "credential": credential, "not_before": "", "expires_at": "", "renew_after": "",
+                "approval_ends_at": null, "trust_bundle": "", "policy_version": "", "ledger": {"seq": 1, "receipt": ""},
+            });
+            let granted = serde_json::from_value(granted).unwrap();
+            let obtained = Obtained { granted, key: None };
+            environment(&obtained, Path::new("/run"))
+                .into_iter()
+                .filter(|(_, value)| value.is_none())
+                .map(|(name, _)| name)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(
+            unset(json!({"kind": "jwt", "token": "a.b.c", "audience": "a", "jti": "j"})),
+            ["STINT_CERT_FILE", "STINT_KEY_FILE"]
+        );
+        assert_eq!(
+            unset(
+                json!({"kind": "x509", "certificate": "", "chain": [], "serial": "", "spiffe_id": ""})
+            ),
+            ["STINT_JWT_FILE"]
+        );
     }
-    variables
 }
