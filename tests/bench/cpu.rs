@@ -16,7 +16,17 @@ pub(crate) fn of_threads(names: &[&str]) -> f64 {
         .sum()
 }
 
+/// The same of this thread alone.
+pub(crate) fn of_this_thread() -> f64 {
+    // The count is brought up to date when the thread is switched out.
+    std::thread::yield_now();
+    ran(&fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default())
+}
+
 fn ran(schedstat: &str) -> f64 {
-    let nanos = schedstat.split(' ').next().and_then(|first| first.parse::<f64>().ok());
+    let nanos = schedstat
+        .split(' ')
+        .next()
+        .and_then(|first| first.parse::<f64>().ok());
     nanos.unwrap_or(0.0) / 1e3
 }

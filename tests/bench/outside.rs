@@ -12,12 +12,18 @@ use crate::report::Report;
 pub(crate) fn measure(report: &mut Report) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let lock = fs::read_to_string(root.join("Cargo.lock")).unwrap();
-    report.figure("Cargo.lock", "crates", lock.matches("[[package]]").count() as f64);
+    report.figure(
+        "Cargo.lock",
+        "crates",
+        lock.matches("[[package]]").count() as f64,
+    );
     let release = root.join("target/release");
     for name in ["stintd", "stint"] {
         match fs::metadata(release.join(name)) {
             Ok(file) => report.figure(name, "MB", file.len() as f64 / 1e6),
-            Err(_) => report.line(&format!("  {name:<24} not built: cargo build --release --bin {name}")),
+            Err(_) => report.line(&format!(
+                "  {name:<24} not built: cargo build --release --bin {name}"
+            )),
         }
     }
     let stintd = release.join("stintd");
@@ -55,13 +61,20 @@ impl Running {
             .spawn()
             .unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        let broker = lines.find_map(|line| line.unwrap().strip_prefix("broker").map(|url| url.trim().to_owned()));
+        let broker = lines.find_map(|line| {
+            line.unwrap()
+                .strip_prefix("broker")
+                .map(|url| url.trim().to_owned())
+        });
         (Running(child), broker.expect("stintd dev starts"))
     }
 
     fn rss(&self) -> f64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.0.id())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmRSS:"))
+            .unwrap();
         line.trim().trim_end_matches(" kB").parse::<f64>().unwrap() / 1e3
     }
 }

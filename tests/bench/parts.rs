@@ -13,17 +13,18 @@ use axum::routing::post;
 use data_encoding::BASE64URL_NOPAD;
 use ring::rand::SystemRandom;
 use ring::signature::{
-    ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, RSA_PKCS1_2048_8192_SHA256, RsaPublicKeyComponents,
+    ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, RSA_PKCS1_2048_8192_SHA256,
+    RsaPublicKeyComponents,
 };
 use serde_json::{Value, json};
-use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous};
 use sqlx::Connection as _;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous};
 use stint_broker::clock::Stopwatch;
 use stint_broker::dev::Issuer;
 use stint_ca::SubjectKey;
-use stint_policy::GrantId;
 
 use crate::broker::{Bench, Wanted};
+use crate::cpu;
 use crate::decisions::{self, Question};
 use crate::load::{self, Run};
 
@@ -36,21 +37,28 @@ pub(crate) struct Parts {
 
 impl Parts {
     /// Measures the parts of one grant of `run`.
-    pub(crate) fn measure(bench: &Bench, wanted: Wanted, run: &Run, scale: usize) -> Parts {
+    pub(crate) fn measure(
+        bench: &Bench,
+        (wanted, connections): (Wanted, usize),
+        run: &Run,
+        scale: usize,
+    ) -> Parts {
         let request = std::str::from_utf8(&run.sample.0).unwrap();
         let folder = bench.folder.path();
         let mut costs = vec![
-            ("RS256 verification", rs256(request, 2_000 / scale)),
-            ("decision", decision(2_000 / scale)),
-            ("ES256 signature", es256(4_000 / scale)),
+            ("RS256 verification", rs256(request, 20_000 / scale)),
+            ("decision", decision(bench, 10_000 / scale)),
+            ("ES256 signature", es256(20_000 / scale)),
         ];
         if wanted == Wanted::X509 {
-            costs.push(("CSR check", csr(request, 2_000 / scale)));
+            costs.push(("CSR check", csr(request, 8_000 / scale)));
         }
-        let connections = if run.batch() < 1.5 { 1 } else { crate::CONNECTIONS };
         costs.push(("HTTP", http(run, connections, 10_000 / scale)));
         costs.push(("rows", rows(folder, run.batch(), 8_000 / scale)));
-        Parts { costs, sync_us: sync(folder, 400 / scale) }
+        Parts {
+            costs,
+            sync_us: sync(folder, 400 / scale),
+        }
     }
 
     pub(crate) fn costs(&self) -> impl Iterator<Item = (&'static str, f64)> {
@@ -62,15 +70,11 @@ impl Parts {
     }
 }
 
-/// Microseconds a call. The best of five: what it costs, not what disturbed it.
+/// Microseconds of processor time a call, by the clock the broker is measured with.
 fn each(times: usize, mut call: impl FnMut()) -> f64 {
-    let times = times.max(10) / 5;
-    let round = |_| {
-        let watch = Stopwatch::start();
-        (0..times).for_each(|_| call());
-        watch.elapsed().as_secs_f64() * 1e6 / times as f64
-    };
-    (0..5).map(round).fold(f64::INFINITY, f64::min)
+    let before = cpu::of_this_thread();
+    (0..times).for_each(|_| call());
+    (cpu::of_this_thread() - before) / times as f64
 }
 
 fn rs256(request: &str, times: usize) -> f64 {
@@ -82,22 +86,31 @@ fn rs256(request: &str, times: usize) -> f64 {
         let text = between(&config, &format!(" {name} = \""), "\"");
         BASE64URL_NOPAD.decode(text.as_bytes()).unwrap()
     };
-    let key = RsaPublicKeyComponents { n: number("n"), e: number("e") };
-    each(times, || key.verify(&RSA_PKCS1_2048_8192_SHA256, input.as_bytes(), &signature).unwrap())
+    let key = RsaPublicKeyComponents {
+        n: number("n"),
+        e: number("e"),
+    };
+    each(times, || {
+        key.verify(&RSA_PKCS1_2048_8192_SHA256, input.as_bytes(), &signature)
+            .unwrap()
+    })
 }
 
-fn decision(times: usize) -> f64 {
+fn decision(bench: &Bench, times: usize) -> f64 {
     let set = decisions::set(100);
-    let question = Question::new();
-    each(times, || drop(set.decide(&question.query(), GrantId::from_bytes([3; 16]))))
+    let question = Question::of(bench.caller());
+    each(times, || question.must_be_granted(&set))
 }
 
 fn es256(times: usize) -> f64 {
     let random = SystemRandom::new();
     let pkcs8 = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random).unwrap();
-    let key = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8.as_ref(), &random).unwrap();
+    let key = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8.as_ref(), &random)
+        .unwrap();
     let message = [7; 900];
-    each(times, || assert_eq!(key.sign(&random, &message).unwrap().as_ref().len(), 64))
+    each(times, || {
+        assert_eq!(key.sign(&random, &message).unwrap().as_ref().len(), 64)
+    })
 }
 
 fn csr(request: &str, times: usize) -> f64 {
@@ -110,13 +123,25 @@ fn csr(request: &str, times: usize) -> f64 {
 /// The same requests and answers through `axum` alone, its body read as JSON.
 fn http(run: &Run, connections: usize, times: usize) -> f64 {
     let runtime = load::runtime("broker", 2);
-    let (_, body) = std::str::from_utf8(&run.sample.1).unwrap().split_once("\r\n\r\n").unwrap();
+    let (_, body) = std::str::from_utf8(&run.sample.1)
+        .unwrap()
+        .split_once("\r\n\r\n")
+        .unwrap();
     let reply = Bytes::copy_from_slice(body.as_bytes());
     let answer = move |body: Bytes| async move {
         let read = serde_json::from_slice::<stint_wire::Ask>(&body);
-        (if read.is_ok() { StatusCode::CREATED } else { StatusCode::BAD_REQUEST }, reply)
+        (
+            if read.is_ok() {
+                StatusCode::CREATED
+            } else {
+                StatusCode::BAD_REQUEST
+            },
+            reply,
+        )
     };
-    let listening = runtime.block_on(tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))).unwrap();
+    let listening = runtime
+        .block_on(tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))
+        .unwrap();
     let address = listening.local_addr().unwrap();
     let router = Router::new().route("/v1/grants", post(answer));
     let serving = runtime.spawn(async move { axum::serve(listening, router).await });
@@ -131,7 +156,9 @@ fn http(run: &Run, connections: usize, times: usize) -> f64 {
 fn rows(folder: &Path, batch: f64, times: usize) -> f64 {
     let batch = (batch.round() as usize).max(1);
     let runtime = load::runtime("broker", 1);
-    let rows: Vec<Value> = (0..batch).map(|number| json!({ "number": number, "body": "x".repeat(ROW) })).collect();
+    let rows: Vec<Value> = (0..batch)
+        .map(|number| json!({ "number": number, "body": "x".repeat(ROW) }))
+        .collect();
     let rows = json!(rows).to_string();
     let commits = (times / batch).clamp(20, 2_000);
     let cost = runtime.block_on(async {
@@ -142,13 +169,13 @@ fn rows(folder: &Path, batch: f64, times: usize) -> f64 {
             .synchronous(SqliteSynchronous::Full);
         let mut db = SqliteConnection::connect_with(&options).await.unwrap();
         run(&mut db, "CREATE TABLE IF NOT EXISTS grants (id BLOB PRIMARY KEY, serial BLOB UNIQUE, body TEXT)").await;
-        let before = crate::cpu::of_threads(&["broker", "sqlx", "walk"]);
+        let before = cpu::of_threads(&["broker", "sqlx", "walk"]);
         for _ in 0..commits {
             run(&mut db, "BEGIN IMMEDIATE").await;
             sqlx::query(INSERT).bind(&rows).execute(&mut db).await.unwrap();
             run(&mut db, "COMMIT").await;
         }
-        let after = crate::cpu::of_threads(&["broker", "sqlx", "walk"]);
+        let after = cpu::of_threads(&["broker", "sqlx", "walk"]);
         db.close().await.unwrap();
         after - before
     });

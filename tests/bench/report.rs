@@ -18,7 +18,10 @@ pub(crate) enum Form {
 
 impl Report {
     pub(crate) fn new(form: Form) -> Report {
-        Report { form, subject: String::new() }
+        Report {
+            form,
+            subject: String::new(),
+        }
     }
 
     pub(crate) fn title(&mut self, title: &str) {
@@ -43,7 +46,10 @@ impl Report {
     fn print(&mut self, (subject, name): (&str, &str), value: f64, unit: &str) {
         if self.form == Form::Json {
             let name = format!("{}{unit}", name.trim());
-            println!("{}", json!({ "subject": subject, "figure": name, "value": value }));
+            println!(
+                "{}",
+                json!({ "subject": subject, "figure": name, "value": value })
+            );
             return;
         }
         let head = if self.subject == subject { "" } else { subject };

@@ -19,7 +19,9 @@ pub(crate) struct Step {
     pub(crate) expected: Vec<String>,
 }
 
-const HOW: [&str; 9] = ["console", "ask", "answer", "config", "tests", "policy", "refused", "help", "text"];
+const HOW: [&str; 9] = [
+    "console", "ask", "answer", "config", "tests", "policy", "refused", "help", "text",
+];
 
 impl Block {
     /// All blocks of a page; an unknown or missing info string, or an open fence, is a fault of the page.
@@ -28,18 +30,32 @@ impl Block {
         let mut lines = text.lines().enumerate();
         while let Some((number, line)) = lines.next() {
             let fence = line.trim_start();
-            let Some(info) = fence.strip_prefix("```") else { continue };
+            let Some(info) = fence.strip_prefix("```") else {
+                continue;
+            };
             let indent = line.len() - fence.len();
             let words = info.split_whitespace().map(str::to_owned).collect();
-            let mut block = Block { page: page.to_owned(), line: number + 1, words, lines: Vec::new() };
-            if !HOW.iter().any(|how| block.has(how) || block.value(how).is_some()) {
-                return Err(block.fault(0, "say what is done with this block, or that it is `text`"));
+            let mut block = Block {
+                page: page.to_owned(),
+                line: number + 1,
+                words,
+                lines: Vec::new(),
+            };
+            if !HOW
+                .iter()
+                .any(|how| block.has(how) || block.value(how).is_some())
+            {
+                return Err(
+                    block.fault(0, "say what is done with this block, or that it is `text`")
+                );
             }
             loop {
                 match lines.next() {
                     None => return Err(block.fault(0, "this block has no end")),
                     Some((_, line)) if line.trim_start() == "```" => break,
-                    Some((_, line)) => block.lines.push(line.get(indent..).unwrap_or_default().to_owned()),
+                    Some((_, line)) => block
+                        .lines
+                        .push(line.get(indent..).unwrap_or_default().to_owned()),
                 }
             }
             blocks.push(block);
@@ -54,7 +70,9 @@ impl Block {
 
     /// `VALUE` of `name=VALUE`.
     pub(crate) fn value(&self, name: &str) -> Option<&str> {
-        self.words.iter().find_map(|said| said.strip_prefix(name)?.strip_prefix('='))
+        self.words
+            .iter()
+            .find_map(|said| said.strip_prefix(name)?.strip_prefix('='))
     }
 
     pub(crate) fn is_text(&self) -> bool {
@@ -71,7 +89,11 @@ impl Block {
         for (offset, line) in self.lines.iter().enumerate() {
             if let Some(command) = line.strip_prefix("$ ") {
                 let line = self.line + offset + 1;
-                steps.push(Step { line, command: command.to_owned(), expected: Vec::new() });
+                steps.push(Step {
+                    line,
+                    command: command.to_owned(),
+                    expected: Vec::new(),
+                });
                 continue;
             }
             let Some(step) = steps.last_mut() else {

@@ -45,24 +45,42 @@ impl Desk {
             fs::create_dir(temp.path().join(folder)).unwrap();
         }
         let mut dev = at(&temp, programs, programs.join("stintd"));
-        let mut child = dev.args(["dev", "--port", "0"]).stderr(Stdio::piped()).spawn().unwrap();
+        let mut child = dev
+            .args(["dev", "--port", "0"])
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
         let lines = lines(child.stderr.take().unwrap());
         let broker = Running { child, lines };
         let mut banner = vec![broker.next()?];
         while !banner.last().unwrap().contains("ledger verify") {
             banner.push(broker.next()?);
         }
-        let url = banner.iter().find_map(|line| line.strip_prefix("broker    http://localhost:"));
+        let url = banner
+            .iter()
+            .find_map(|line| line.strip_prefix("broker    http://localhost:"));
         let port = url.expect("the banner names the broker").to_owned();
 
         let mut bash = at(&temp, programs, "bash".into());
-        bash.args(["--noprofile", "--norc"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        bash.args(["--noprofile", "--norc"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped());
         let mut child = bash.spawn().unwrap();
         let (mut input, lines) = (child.stdin.take().unwrap(), lines_of(&mut child));
         writeln!(input, "exec 2>&1").unwrap();
         let shell = Running { child, lines };
         let programs = programs.to_owned();
-        Ok(Desk { temp, programs, broker, banner, port, shell, input, status: (0, String::new()), answer: None })
+        Ok(Desk {
+            temp,
+            programs,
+            broker,
+            banner,
+            port,
+            shell,
+            input,
+            status: (0, String::new()),
+            answer: None,
+        })
     }
 
     /// Does what the block's info string says.
@@ -71,7 +89,10 @@ impl Desk {
             self.reload();
         }
         if block.has("dev") {
-            let step = block.steps()?.pop().ok_or_else(|| block.fault(0, "no command"))?;
+            let step = block
+                .steps()?
+                .pop()
+                .ok_or_else(|| block.fault(0, "no command"))?;
             return compare(block, &step, &self.seen(&self.banner.join("\n")));
         }
         if block.has("console") {
@@ -85,9 +106,14 @@ impl Desk {
         }
         if let Some(table) = block.value("help") {
             let table = Some(table).filter(|table| *table != "stint.toml");
-            let help = stint_broker::config::help(table).ok_or_else(|| block.fault(0, "no such table"))?;
+            let help =
+                stint_broker::config::help(table).ok_or_else(|| block.fault(0, "no such table"))?;
             let same = help.trim_end() == block.text().trim_end();
-            return if same { Ok(()) } else { Err(block.fault(0, format!("the program says\n{help}"))) };
+            return if same {
+                Ok(())
+            } else {
+                Err(block.fault(0, format!("the program says\n{help}")))
+            };
         }
         if block.has("config") {
             return self.config(block);
@@ -104,7 +130,10 @@ impl Desk {
                 self.ended_well()?;
             }
             let (got, status) = self.type_in(&step)?;
-            self.status = (status, format!("{}:{}: $ {}", block.page, step.line, step.command));
+            self.status = (
+                status,
+                format!("{}:{}: $ {}", block.page, step.line, step.command),
+            );
             compare(block, &step, &got)?;
         }
         self.ended_well()
@@ -113,17 +142,25 @@ impl Desk {
     fn ended_well(&self) -> Result<(), String> {
         match &self.status {
             (0, _) => Ok(()),
-            (status, place) => Err(format!("{place}\n  ended with {status}, and the page does not show it by `$ echo $?`")),
+            (status, place) => Err(format!(
+                "{place}\n  ended with {status}, and the page does not show it by `$ echo $?`"
+            )),
         }
     }
 
     /// One command, in the shell that ran those before; its output and exit status.
     fn type_in(&mut self, step: &Step) -> Result<(String, i32), String> {
         let tmp = self.temp.path().join("tmp").display().to_string();
-        let command = step.command.replace("localhost:8640", &format!("localhost:{}", self.port));
+        let command = step
+            .command
+            .replace("localhost:8640", &format!("localhost:{}", self.port));
         let command = command.replace("/tmp/", &format!("{tmp}/"));
         let (before, mark) = (self.status.0, "--- the end of a step, with ");
-        write!(self.input, "(exit {before})\n{{ {command}\n}} </dev/null\nprintf '\\n{mark}%d\\n' \"$?\"\n").unwrap();
+        write!(
+            self.input,
+            "(exit {before})\n{{ {command}\n}} </dev/null\nprintf '\\n{mark}%d\\n' \"$?\"\n"
+        )
+        .unwrap();
         let mut output = String::new();
         loop {
             let line = self.shell.next()?;
@@ -138,33 +175,62 @@ impl Desk {
     /// Output as the page would show it.
     fn seen(&self, output: &str) -> String {
         let tmp = self.temp.path().join("tmp").display().to_string();
-        output.replace(&format!("localhost:{}", self.port), "localhost:8640").replace(&tmp, "/tmp")
+        output
+            .replace(&format!("localhost:{}", self.port), "localhost:8640")
+            .replace(&tmp, "/tmp")
     }
 
     /// A reader's broker looks at the folder each second; here it is asked to.
     fn reload(&self) {
         let folders = fs::read_dir(self.temp.path().join("tmp")).unwrap();
         let sockets = folders.map(|folder| folder.unwrap().path().join("stintd.sock"));
-        let socket = sockets.into_iter().find(|socket| socket.exists()).expect("the broker's socket");
-        self.curl(&["--unix-socket", socket.to_str().unwrap(), "-X", "POST", "http://localhost/v1/policy/reload"], "");
+        let socket = sockets
+            .into_iter()
+            .find(|socket| socket.exists())
+            .expect("the broker's socket");
+        self.curl(
+            &[
+                "--unix-socket",
+                socket.to_str().unwrap(),
+                "-X",
+                "POST",
+                "http://localhost/v1/policy/reload",
+            ],
+            "",
+        );
     }
 
     fn ask(&mut self, block: &Block, path: &str) -> Result<(), String> {
-        let mut ask: Value = serde_json::from_str(&block.text()).map_err(|error| block.fault(0, error))?;
+        let mut ask: Value =
+            serde_json::from_str(&block.text()).map_err(|error| block.fault(0, error))?;
         if let Some(csr) = ask.pointer_mut("/credential/csr") {
             *csr = json!(csr_pem());
         }
-        let like = json!({ "repo": "acme/web", "ref": block.value("ref").unwrap_or("refs/heads/main") });
+        let like =
+            json!({ "repo": "acme/web", "ref": block.value("ref").unwrap_or("refs/heads/main") });
         let (_, token) = self.curl(&[&self.url("/dev/github/token")], &like.to_string());
-        let token = format!("Authorization: Bearer {}", token["token"].as_str().unwrap_or_default());
+        let token = format!(
+            "Authorization: Bearer {}",
+            token
+                .get("token")
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+        );
         let json = "Content-Type: application/json";
-        self.answer = Some(self.curl(&["-H", &token, "-H", json, &self.url(path)], &ask.to_string()));
+        self.answer = Some(self.curl(
+            &["-H", &token, "-H", json, &self.url(path)],
+            &ask.to_string(),
+        ));
         Ok(())
     }
 
     fn answered(&mut self, block: &Block, expected: &str) -> Result<(), String> {
-        let (status, got) = self.answer.take().ok_or_else(|| block.fault(0, "no ask stands before this answer"))?;
-        let shown: Value = serde_json::from_str(&block.text()).map_err(|error| block.fault(0, error))?;
+        let (status, got) = self
+            .answer
+            .take()
+            .ok_or_else(|| block.fault(0, "no ask stands before this answer"))?;
+        let shown: Value =
+            serde_json::from_str(&block.text()).map_err(|error| block.fault(0, error))?;
         if status != expected {
             return Err(block.fault(0, format!("the status is {status}: {got}")));
         }
@@ -179,13 +245,17 @@ impl Desk {
     /// POSTs `body`, if there is one; the status and the JSON that came.
     fn curl(&self, args: &[&str], body: &str) -> (String, Value) {
         let mut curl = at(&self.temp, &self.programs, "curl".into());
-        curl.args(["-s", "--max-time", "30", "-w", "\n%{http_code}"]).args(args);
+        curl.args(["-s", "--max-time", "30", "-w", "\n%{http_code}"])
+            .args(args);
         if !body.is_empty() {
             curl.args(["--data-binary", body]);
         }
         let output = String::from_utf8(curl.output().unwrap().stdout).unwrap();
         let (body, status) = output.rsplit_once('\n').unwrap();
-        (status.to_owned(), serde_json::from_str(body).unwrap_or_default())
+        (
+            status.to_owned(),
+            serde_json::from_str(body).unwrap_or_default(),
+        )
     }
 
     /// A whole stint.toml, as an operator would have it checked.
@@ -195,24 +265,43 @@ impl Desk {
         stint_broker::init::write_policies(&policy, &stint_policy::sample()).unwrap();
         let file = folder.path().join("stint.toml");
         fs::write(&file, block.text()).unwrap();
-        fs::write(folder.path().join("stint-keys"), "correct horse battery staple").unwrap();
+        fs::write(
+            folder.path().join("stint-keys"),
+            "correct horse battery staple",
+        )
+        .unwrap();
         let mut check = at(&self.temp, &self.programs, self.programs.join("stintd"));
         check.env("CREDENTIALS_DIRECTORY", folder.path());
         let output = check.args(["check", "-c"]).arg(&file).output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr);
-        if output.status.success() { Ok(()) } else { Err(block.fault(0, format!("stintd check says\n{said}"))) }
+        if output.status.success() {
+            Ok(())
+        } else {
+            Err(block.fault(0, format!("stintd check says\n{said}")))
+        }
     }
 }
 
 /// Beside the sample set.
 fn policy(block: &Block) -> Result<(), String> {
     let mut files: Files = stint_policy::sample();
-    let file = if block.has("tests") { "tests/docs.toml" } else { "docs.cedar" };
+    let file = if block.has("tests") {
+        "tests/docs.toml"
+    } else {
+        "docs.cedar"
+    };
     files.insert(file, block.text());
     match (PolicySet::from_files(files), block.value("refused")) {
         (Ok(_), None) => Ok(()),
         (Ok(_), Some(rule)) => Err(block.fault(0, format!("loads, and {rule} should refuse it"))),
-        (Err(error), Some(rule)) if error.findings().iter().any(|finding| finding.rule() == rule) => Ok(()),
+        (Err(error), Some(rule))
+            if error
+                .findings()
+                .iter()
+                .any(|finding| finding.rule() == rule) =>
+        {
+            Ok(())
+        }
         (Err(error), _) => Err(block.fault(0, format!("is refused:\n{error}"))),
     }
 }
@@ -223,24 +312,41 @@ fn compare(block: &Block, step: &Step, got: &str) -> Result<(), String> {
     if pattern::lines(&step.expected, &lines) {
         return Ok(());
     }
-    let Step { line, command, expected } = step;
+    let Step {
+        line,
+        command,
+        expected,
+    } = step;
     let (page, expected) = (&block.page, expected.join("\n"));
-    Err(format!("{page}:{line}: $ {command}\n--- the page shows\n{expected}\n--- it printed\n{got}"))
+    Err(format!(
+        "{page}:{line}: $ {command}\n--- the page shows\n{expected}\n--- it printed\n{got}"
+    ))
 }
 
 /// A program with the page's environment and nothing of ours.
 fn at(temp: &TempDir, programs: &Path, program: PathBuf) -> Command {
-    let path = [programs.display().to_string(), "/usr/local/bin:/usr/bin:/bin".to_owned()].join(":");
+    let path = [
+        programs.display().to_string(),
+        "/usr/local/bin:/usr/bin:/bin".to_owned(),
+    ]
+    .join(":");
     let mut command = Command::new(program);
     command.current_dir(temp.path().join("work")).env_clear();
-    command.env("PATH", path).env("LC_ALL", "C.UTF-8").env("TMPDIR", temp.path().join("tmp"));
+    command
+        .env("PATH", path)
+        .env("LC_ALL", "C.UTF-8")
+        .env("TMPDIR", temp.path().join("tmp"));
     command.env("HOME", temp.path().join("home"));
     command
 }
 
 fn csr_pem() -> String {
     let key = rcgen::KeyPair::generate().unwrap();
-    rcgen::CertificateParams::default().serialize_request(&key).unwrap().pem().unwrap()
+    rcgen::CertificateParams::default()
+        .serialize_request(&key)
+        .unwrap()
+        .pem()
+        .unwrap()
 }
 
 fn lines_of(child: &mut Child) -> Receiver<String> {
@@ -251,7 +357,10 @@ fn lines(output: impl Read + Send + 'static) -> Receiver<String> {
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || {
         for line in BufReader::new(output).split(b'\n').map_while(Result::ok) {
-            if sender.send(String::from_utf8_lossy(&line).into_owned()).is_err() {
+            if sender
+                .send(String::from_utf8_lossy(&line).into_owned())
+                .is_err()
+            {
                 return;
             }
         }
@@ -262,7 +371,9 @@ fn lines(output: impl Read + Send + 'static) -> Receiver<String> {
 impl Running {
     /// Its next line, or why none comes.
     fn next(&self) -> Result<String, String> {
-        self.lines.recv_timeout(PATIENCE).map_err(|error| format!("no next line: {error}"))
+        self.lines
+            .recv_timeout(PATIENCE)
+            .map_err(|error| format!("no next line: {error}"))
     }
 }
 

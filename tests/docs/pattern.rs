@@ -13,7 +13,9 @@ pub(crate) fn lines<T: AsRef<str>>(expected: &[T], got: &[&str]) -> bool {
         }
         Some((first, rest)) => match got.split_first() {
             None => false,
-            Some((line, others)) => text(first.as_ref().trim_end(), line.trim_end()) && lines(rest, others),
+            Some((line, others)) => {
+                text(first.as_ref().trim_end(), line.trim_end()) && lines(rest, others)
+            }
         },
     }
 }
@@ -28,7 +30,9 @@ pub(crate) fn text(expected: &str, got: &str) -> bool {
     };
     let mut pieces: Vec<&str> = tail.split(ANY).collect();
     let last = pieces.pop().unwrap_or_default();
-    let found = pieces.iter().try_fold(got, |rest, piece| rest.find(piece).and_then(|at| rest.get(at + piece.len()..)));
+    let found = pieces.iter().try_fold(got, |rest, piece| {
+        rest.find(piece).and_then(|at| rest.get(at + piece.len()..))
+    });
     found.is_some_and(|rest| rest.ends_with(last))
 }
 
@@ -39,16 +43,22 @@ pub(crate) fn json(expected: &Value, got: &Value) -> Result<(), String> {
         (Value::String(one), Value::String(other)) if text(one, other) => Ok(()),
         (Value::Object(one), Value::Object(other)) => {
             if let Some(name) = other.keys().find(|name| !one.contains_key(*name)) {
-                return Err(format!("`{name}` came and is not shown: {}", other.get(name).unwrap_or_default()));
+                return Err(format!(
+                    "`{name}` came and is not shown: {}",
+                    other.get(name).unwrap_or_default()
+                ));
             }
             one.iter().try_for_each(|(name, value)| {
-                let got = other.get(name).ok_or_else(|| format!("`{name}` did not come"))?;
+                let got = other
+                    .get(name)
+                    .ok_or_else(|| format!("`{name}` did not come"))?;
                 json(value, got).map_err(|fault| format!("{name}: {fault}"))
             })
         }
-        (Value::Array(one), Value::Array(other)) if one.len() == other.len() => {
-            one.iter().zip(other).try_for_each(|(one, other)| json(one, other))
-        }
+        (Value::Array(one), Value::Array(other)) if one.len() == other.len() => one
+            .iter()
+            .zip(other)
+            .try_for_each(|(one, other)| json(one, other)),
         _ if expected == got => Ok(()),
         _ => Err(format!("expected {expected}, got {got}")),
     }
@@ -56,7 +66,13 @@ pub(crate) fn json(expected: &Value, got: &Value) -> Result<(), String> {
 
 #[test]
 fn dots_stand_for_anything() {
-    for (expected, got) in [("a…", "abc"), ("…", ""), ("a…c…", "abcd"), ("…b…b", "abxb"), ("gr_…: x", "gr_1: x")] {
+    for (expected, got) in [
+        ("a…", "abc"),
+        ("…", ""),
+        ("a…c…", "abcd"),
+        ("…b…b", "abxb"),
+        ("gr_…: x", "gr_1: x"),
+    ] {
         assert!(text(expected, got), "{expected} {got}");
     }
     for (expected, got) in [("a…", "ba"), ("ab", "a"), ("a…c", "abcd"), ("a…a", "a")] {

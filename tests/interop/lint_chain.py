@@ -4,13 +4,14 @@
 
 Prints {"ok", "findings": [{"certificate", "severity", "code", "node", "message", "accepted"}]}; exits 1 if any finding
 is not an accepted one. There is one: pkilint's URI check knows nine schemes and spiffe is none of them, so
-`pkix.invalid_uri_syntax` stands for a spiffe URI of the leaf, and nowhere else.
+`pkix.invalid_uri_syntax` stands for a spiffe URI, of the CAs only for a trust domain without a path (X509-SVID §2).
 """
 
 import argparse
 import contextlib
 import io
 import json
+import re
 import sys
 
 from pkilint.bin import lint_pkix_cert, lint_pkix_signer_signee_cert_chain
@@ -40,11 +41,10 @@ def lint(tool, name, *files):
 
 
 def accepted(name, finding):
-    return (
-        name == "leaf"
-        and finding["code"] == "pkix.invalid_uri_syntax"
-        and (finding["message"] or "").startswith('Invalid URI syntax: "spiffe://')
-    )
+    path = "(/[^/]+)+" if name == "leaf" else ""
+    return finding["code"] == "pkix.invalid_uri_syntax" and re.fullmatch(
+        f'Invalid URI syntax: "spiffe://[a-z0-9._-]+{path}"', finding["message"] or ""
+    ) is not None
 
 
 def main():

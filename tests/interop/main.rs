@@ -1,1 +1,19 @@
-//! Placeholder.
+//! Software written by others judges what a real broker does: it takes what we make, and refuses it spoiled.
+//!
+//! The programs lie beside this file; `tests/run interop` installs what they need and runs all of this.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on fails on the spot"
+)]
+
+mod certificates;
+mod dev;
+mod foreign;
+mod issued;
+mod ledger;
+mod nginx;
+mod provider;
+mod tokens;
