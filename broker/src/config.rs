@@ -67,7 +67,7 @@ impl Config {
             .unwrap_or(path.as_os_str())
             .to_string_lossy();
         let read = read(path).map_err(|text| {
-            let next = "stintd init --url URL --trust-domain NAME writes one";
+            let next = "stintd init DIR --url URL writes one";
             let fault = Fault::of_file(text, next);
             let shown = path.display().to_string();
             ConfigError::new(
