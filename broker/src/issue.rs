@@ -16,7 +16,7 @@ use std::sync::Arc;
 use serde_json::Value;
 use stint_ca::{Authority, PrepareError, Whose};
 use stint_policy::{
-    Decision, DecisionReceipt, Grant, GrantId, PolicySet, Quorum, Reasons, Timestamp,
+    Decision, DecisionReceipt, Grant, GrantId, PolicySet, Quorum, Reasons, Timestamp, Why,
 };
 
 use crate::authenticate::{Caller, Evidence, Refused, Roster, dpop};
@@ -244,6 +244,10 @@ impl Broker {
         writes.extend(reasons.reads_history().then(|| facts.same_history()));
         writes.push(Write::Deny(facts.task.id()));
         let explained = facts.policy.explain(facts.query);
+        if reasons.why() == Why::PolicyError {
+            let cause = explained.for_owner().error.as_deref();
+            tracing::error!(cause, asked = facts.asked.in_words(), "policy could not be evaluated");
+        }
         let (id, entry) = facts.denied(&self.ledger, &reasons, &explained);
         self.ledger.record(entry, Some(facts.pol()), writes).await?;
         let why = Refusal::Policy {
