@@ -246,7 +246,11 @@ impl Broker {
         let explained = facts.policy.explain(facts.query);
         if reasons.why() == Why::PolicyError {
             let cause = explained.for_owner().error.as_deref();
-            tracing::error!(cause, asked = facts.asked.in_words(), "policy could not be evaluated");
+            tracing::error!(
+                cause,
+                asked = facts.asked.in_words(),
+                "policy could not be evaluated"
+            );
         }
         let (id, entry) = facts.denied(&self.ledger, &reasons, &explained);
         self.ledger.record(entry, Some(facts.pol()), writes).await?;
