@@ -233,6 +233,11 @@ async fn what_is_not_in_the_schema_is_named_and_recorded() {
             Code::UnknownAction,
         ),
         (
+            "consent, which is no ask",
+            ("action", json!("Stint::Action::\"delegate\"")),
+            Code::UnknownAction,
+        ),
+        (
             "an empty action",
             ("action", json!("")),
             Code::UnknownAction,
@@ -329,11 +334,6 @@ async fn what_no_policy_knows_is_denied_without_being_guessed_at() {
             "one listed and one not",
             ("resources", json!([STAGING, "Environment::x"])),
             "unknown_resource",
-        ),
-        (
-            "consent is no ask",
-            ("action", json!("Stint::Action::\"delegate\"")),
-            "not_for_you",
         ),
         (
             "an action for others",
