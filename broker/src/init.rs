@@ -148,3 +148,63 @@ pub fn write_policies(dir: &Path, files: &stint_policy::Files) -> io::Result<()>
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt as _;
+    use std::path::Path;
+
+    use super::{InitError, init};
+    use crate::clock::SystemClock;
+    use crate::config::{Config, ServerUrl, TrustDomain};
+    use crate::start::{self, Absent};
+
+    async fn made(dir: &Path, passphrase: Option<&Path>) -> Result<(), InitError> {
+        let url = ServerUrl::parse("https://stint.acme.dev").unwrap();
+        let domain = TrustDomain::parse("acme.dev").unwrap();
+        init(dir, &url, &domain, passphrase).await.map(drop)
+    }
+
+    async fn starts(dir: &Path) -> Result<(), String> {
+        let config = Config::load(&dir.join("stint.toml")).unwrap().config;
+        let clock = std::sync::Arc::new(SystemClock);
+        let built = start::build(config, clock, Absent::Refuse).await;
+        built
+            .map(drop)
+            .map_err(|error| format!("{:#}", anyhow::Error::from(error)))
+    }
+
+    fn secret(path: &Path, text: &str) {
+        std::fs::write(path, text).unwrap();
+        std::fs::set_permissions(path, Permissions::from_mode(0o600)).unwrap();
+    }
+
+    #[tokio::test]
+    async fn keys_are_sealed_by_a_passphrase_and_open_with_no_other() {
+        // Not below /tmp: it may be a memory file system, where a ledger may not lie.
+        let folder = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).unwrap();
+        let (dir, passphrase) = (folder.path().join("site"), folder.path().join("passphrase"));
+        secret(&passphrase, "correct horse\n");
+        made(&dir, Some(&passphrase)).await.unwrap();
+        let root = std::fs::read_to_string(dir.join("state/keys/root.key")).unwrap();
+        assert!(
+            root.starts_with("stint-key/v1 pbkdf2-hmac-sha256=600000 aes-256-gcm "),
+            "{root}"
+        );
+        starts(&dir).await.unwrap();
+        secret(&passphrase, "wrong");
+        let refused = starts(&dir).await.unwrap_err();
+        assert!(refused.contains("passphrase"), "{refused}");
+    }
+
+    #[tokio::test]
+    async fn nothing_is_overwritten() {
+        let folder = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).unwrap();
+        let dir = folder.path().join("site");
+        made(&dir, None).await.unwrap();
+        let before = std::fs::read(dir.join("stint.toml")).unwrap();
+        assert!(matches!(made(&dir, None).await, Err(InitError::Exists(_))));
+        assert_eq!(std::fs::read(dir.join("stint.toml")).unwrap(), before);
+    }
+}

@@ -126,6 +126,20 @@ pub fn template(url: &ServerUrl, trust_domain: &TrustDomain, folders: Folders<'_
     text
 }
 
+/// A value as TOML writes it; what is no table is spelt as in JSON.
+fn toml(value: &Value) -> String {
+    match value.as_object() {
+        None => value.to_string(),
+        Some(members) => {
+            let members = members.iter();
+            let members: Vec<_> = members
+                .map(|(key, value)| format!("{key} = {value}"))
+                .collect();
+            format!("{{ {} }}", members.join(", "))
+        }
+    }
+}
+
 fn section(text: &mut String, path: &str, doc: &TableDoc, set: &dyn Fn(&str) -> Option<Value>) {
     let path_of = |key: &KeyDoc| match path {
         "" => key.name.to_owned(),
@@ -134,7 +148,7 @@ fn section(text: &mut String, path: &str, doc: &TableDoc, set: &dyn Fn(&str) -> 
     for key in doc.keys.iter().filter(|key| key.table.is_none()) {
         say(text, "# ", key.about);
         match (set(&path_of(key)), key.default.map(|default| default())) {
-            (Some(value), _) => push(text, format_args!("{} = {value}\n", key.name)),
+            (Some(value), _) => push(text, format_args!("{} = {}\n", key.name, toml(&value))),
             (None, Some(default)) => push(text, format_args!("#{} = {default}\n", key.name)),
             (None, None) => push(text, format_args!("#{} =\n", key.name)),
         }
