@@ -8,6 +8,7 @@
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, Read, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::CommandExt as _;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
@@ -196,7 +197,11 @@ fn stops_and_continues_with_the_command() {
     let base = tempfile::tempdir().unwrap();
     let script =
         "trap 'echo again; exit 0' CONT; echo ready; kill -TSTP $$; while :; do sleep 0.05; done";
-    let (mut child, lines) = ready(around(&base, script));
+    let mut command = around(&base, script);
+    // A group of its own, whose parent is in this session: the kernel drops TSTP in an orphaned one,
+    // which is what a CI runner's may be.
+    command.process_group(0);
+    let (mut child, lines) = ready(command);
     let pid = Pid::from_child(&child);
     let (_, status) = waitpid(Some(pid), WaitOptions::UNTRACED).unwrap().unwrap();
     assert!(status.stopped());
