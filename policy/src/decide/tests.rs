@@ -418,25 +418,14 @@ fn shared() -> &'static PolicySet {
     SET.get_or_init(sample_set)
 }
 
-/// How long one decision takes at 10, 100 and 1,000 policies: printed, and flat within a wide margin.
+/// A decision meets as few policies in a large set as in a small one. Its time is the benchmark's to show.
 #[test]
-fn a_decision_costs_the_same_in_a_large_set() {
-    let micros: Vec<u128> = [10, 100, 1_000]
-        .into_iter()
-        .map(micros_per_decision)
-        .collect();
-    assert!(
-        micros[2] <= micros[0] * 3 + 50,
-        "µs per decision: {micros:?}"
-    );
+fn a_decision_meets_no_more_policies_in_a_large_set() {
+    let met = [10, 100, 1_000].map(policies_met);
+    assert!(met[0] > 0 && met == [met[0]; 3], "{met:?}");
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    clippy::print_stderr,
-    reason = "a measurement, in a test"
-)]
-fn micros_per_decision(policies: usize) -> u128 {
+fn policies_met(policies: usize) -> usize {
     let others = (6..policies).map(|n| {
         format!(
             r#"@id("other-{n}") permit (principal is Stint::Workload, action == Action::"deploy", resource in Environment::"staging")
@@ -446,15 +435,15 @@ fn micros_per_decision(policies: usize) -> u128 {
     let set =
         PolicySet::from_files(sample_with("others.cedar", &others.collect::<String>())).unwrap();
     let ask = Ask::new("deploy", "Environment::staging/web");
-    let rounds = 500;
-    let started = std::time::Instant::now();
-    for _ in 0..rounds {
-        assert!(matches!(
-            set.decide(&ask.query(), GrantId::from_bytes([0; 16])),
-            Decision::Permit(_)
-        ));
-    }
-    let micros = started.elapsed().as_micros() / rounds;
-    eprintln!("{policies} policies: {micros} µs per decision");
-    micros
+    let query = ask.query();
+    assert!(matches!(
+        set.decide(&query, GrantId::from_bytes([0; 16])),
+        Decision::Permit(_)
+    ));
+    let heard = crate::hearing::Hearing::open(set.engine(), &query).unwrap();
+    heard
+        .parts
+        .iter()
+        .map(|part| part.permits.len() + part.forbids.len())
+        .sum()
 }
