@@ -49,6 +49,14 @@ pub struct Evidence {
     pub proof: Option<Proof>,
 }
 
+impl Evidence {
+    /// An OIDC token, and the key that was proved beside it.
+    #[must_use]
+    pub fn token(token: Secret<String>, proof: Option<Proof>) -> Evidence {
+        Evidence { token, proof }
+    }
+}
+
 /// A key whose possession was shown with this very request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Proof {

@@ -6,6 +6,7 @@ pub(crate) mod grants;
 mod health;
 mod ledger;
 pub mod listen;
+pub mod peer;
 pub(crate) mod problem;
 
 use std::sync::Arc;

@@ -1,0 +1,16 @@
+//! Who is on the other end of a connection, as the listener knows it.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use rustls::pki_types::CertificateDer;
+
+/// The other end of a connection; a request extension of everything that came by TCP.
+#[derive(Clone, Debug)]
+pub struct Peer {
+    /// Its address; the client's own, where a trusted proxy names it.
+    pub address: IpAddr,
+    /// The certificates of its TLS handshake, leaf first: the key of the first is proved, nothing else is judged yet.
+    /// Empty without TLS, or where the client presented none.
+    pub certificates: Arc<[CertificateDer<'static>]>,
+}

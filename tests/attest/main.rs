@@ -1,0 +1,1 @@
+//! Evidence that is no token, and asks that are sent twice.

@@ -1,0 +1,1 @@
+//! Issuers as they are and as they should not be: presets, keys, outages, the evil IdP.

@@ -1,0 +1,1 @@
+//! What operators and integrators see: metrics, events, readiness, OpenAPI, the route sweep.
