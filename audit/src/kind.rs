@@ -42,7 +42,7 @@ words! {
 
     /// Why a verified caller was refused.
     DenyReason {
-        Delegation = "delegation", Disabled = "disabled", Form = "form", Frozen = "frozen",
+        ApprovalNeeded = "approval_needed", Delegation = "delegation", Disabled = "disabled", Form = "form", Frozen = "frozen",
         Human = "human", Key = "key", Limit = "limit", Policy = "policy",
         PolicyError = "policy_error", Replayed = "replayed", Role = "role", TaskOver = "task_over",
     }

@@ -11,31 +11,50 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
+use rustls::pki_types::CertificateDer;
 use stint_policy::{Ceiling, PolicySet, Principal, Seconds, Timestamp};
+use tokio::sync::watch;
 
+use crate::authenticate::attest::AttestEntry;
 use crate::authenticate::entry::IssuerEntry;
 use crate::authenticate::entry::fault::Fault;
 use crate::authenticate::jws::{Payload, Unverified};
-use crate::authenticate::source::{Health, Missing};
+use crate::authenticate::preset::FoundBy;
+use crate::authenticate::source::Missing;
 use crate::config::Secret;
+use crate::ledger::Frozen;
+use crate::limits::peers::PeerKey;
+use crate::limits::turns::{Busy, Turns};
 
+pub mod attest;
 pub mod crypto;
 pub mod dpop;
 pub mod entry;
+pub mod examine;
+pub mod register;
 pub mod source;
 
-mod address;
+pub(crate) mod address;
+mod aws;
+mod azure;
+mod buildkite;
+mod circleci;
 mod claims;
 mod discovery;
 mod generic;
 mod github;
 mod gitlab;
+mod google;
 mod judge;
 mod jws;
 mod keys;
 mod kubernetes;
 mod preset;
+mod row;
+mod spiffe;
 mod template;
+mod terraform;
+mod upkeep;
 
 #[cfg(test)]
 mod tests;
@@ -43,17 +62,55 @@ mod tests;
 /// What a caller presents.
 #[derive(Debug)]
 pub struct Evidence {
+    what: What,
+    proof: Option<Proof>,
+    peer: PeerKey,
+}
+
+/// The sorts of evidence there are: no default arm reads one for another.
+#[derive(Debug)]
+enum What {
+    /// The certificates of a TLS handshake, leaf first.
+    Certificate(Arc<[CertificateDer<'static>]>),
     /// An OIDC token: a compact JWS.
-    pub token: Secret<String>,
-    /// The key that was proved with this request, if one was.
-    pub proof: Option<Proof>,
+    Token(Secret<String>),
+}
+
+impl Proof {
+    /// The key of a TLS handshake, by the first certificate it presented; `None` for a key we do not calculate with.
+    #[must_use]
+    pub fn of_handshake(leaf: &CertificateDer<'_>) -> Option<Proof> {
+        attest::proof_of(leaf)
+    }
 }
 
 impl Evidence {
     /// An OIDC token, and the key that was proved beside it.
     #[must_use]
     pub fn token(token: Secret<String>, proof: Option<Proof>) -> Evidence {
-        Evidence { token, proof }
+        Evidence {
+            what: What::Token(token),
+            proof,
+            peer: PeerKey::LOCAL,
+        }
+    }
+
+    /// The client certificates of this connection's TLS handshake, leaf first: it proved the leaf's key and judged
+    /// nothing. `proof`: a key that was proved beside it, by DPoP.
+    #[must_use]
+    pub fn certificate(chain: Arc<[CertificateDer<'static>]>, proof: Option<Proof>) -> Evidence {
+        Evidence {
+            what: What::Certificate(chain),
+            proof,
+            peer: PeerKey::LOCAL,
+        }
+    }
+
+    /// Whoever brought it: where many bring evidence at once, each peer's is looked at in turn.
+    #[must_use]
+    pub fn brought_by(mut self, peer: PeerKey) -> Evidence {
+        self.peer = peer;
+        self
     }
 }
 
@@ -73,6 +130,11 @@ pub enum ProofKind {
     Dpop,
     /// The self-signature of the key that is to be certified.
     Key,
+    /// The handshake of this connection (RFC 8705).
+    Tls {
+        /// SHA-256 of the client certificate's DER: `x5t#S256`.
+        certificate: [u8; 32],
+    },
 }
 
 /// A verified identity. Made by [`Roster::authenticate`] alone.
@@ -81,7 +143,7 @@ pub struct Caller {
     principal: Principal,
     owner: Option<String>,
     task: Option<TaskEvidence>,
-    replay: Replay,
+    replay: Option<Replay>,
     proof: Option<Proof>,
     seen: Seen,
     ceiling: Option<Ceiling>,
@@ -116,10 +178,10 @@ impl Caller {
         self.task.as_ref()
     }
 
-    /// What must be spent with the outcome.
+    /// What must be spent with the outcome; nothing where the evidence is a handshake, which is new each time.
     #[must_use]
-    pub fn replay(&self) -> &Replay {
-        &self.replay
+    pub fn replay(&self) -> Option<&Replay> {
+        self.replay.as_ref()
     }
 
     /// The thumbprint of the key that was proved with this request.
@@ -202,6 +264,9 @@ pub enum Refused {
         /// The entry it was judged by, if one matched.
         issuer: Option<Arc<str>>,
     },
+    /// More signatures wait to be checked than can be in time: 503.
+    #[error(transparent)]
+    Busy(#[from] Busy),
     /// An entry matched and its keys are not known: 503, cause unnamed.
     #[error("the keys of issuer `{issuer}` are not known")]
     Unavailable {
@@ -277,8 +342,14 @@ impl fmt::Display for Label {
 /// All issuers whose tokens are evidence, by their exact bytes.
 #[derive(Debug, Default)]
 pub struct Roster {
-    /// `iss`, then `aud`.
+    /// `iss` (or `spiffe://` and the trust domain of `sub`), then `aud`.
     entries: HashMap<String, HashMap<String, Arc<IssuerEntry>>>,
+    /// Who may come in without a token.
+    attestors: Vec<Arc<AttestEntry>>,
+    /// What an operator froze; nothing, where nobody told.
+    frozen: Option<watch::Receiver<Frozen>>,
+    /// Signatures that are checked at once: on all cores but one.
+    checks: Turns<PeerKey>,
 }
 
 impl Roster {
@@ -328,9 +399,16 @@ impl Roster {
             label,
             issuer: issuer.cloned(),
         };
+        let token = match &evidence.what {
+            What::Certificate(chain) => {
+                let _turn = self.checks.take(&evidence.peer).await?;
+                let caller = self.attested(chain, evidence.proof, now).await?;
+                return self.unfrozen(caller);
+            }
+            What::Token(token) => token,
+        };
         #[expect(clippy::disallowed_methods, reason = "the one reader of tokens")]
-        let token =
-            Unverified::parse(evidence.token.expose()).map_err(|label| refused(None, label))?;
+        let token = Unverified::parse(token.expose()).map_err(|label| refused(None, label))?;
         let header = token
             .evidence_header()
             .map_err(|label| refused(None, label))?;
@@ -338,8 +416,12 @@ impl Roster {
             .entry(token.untrusted())
             .map_err(|label| refused(None, label))?;
         let because = |label| refused(Some(&entry.name), label);
+        if self.is_frozen(&entry.name) {
+            return Err(because(Label::Frozen));
+        }
+        entry.check_header(&header).map_err(because)?;
         judge::not_long_over(token.untrusted(), now).map_err(because)?;
-        let key = match entry.source.key(header.kid, now).await {
+        let (key, first_seen) = match entry.source.key(header.kid, now).await {
             Ok(key) => key,
             Err(Missing::Kid) => return Err(because(Label::Key)),
             Err(Missing::Keys) => {
@@ -352,23 +434,13 @@ impl Roster {
             return Err(because(Label::Alg));
         }
         let typ = header.typ.map(str::to_ascii_uppercase);
+        let turn = self.checks.take(&evidence.peer).await?;
         let verified = token.verify(&key).map_err(because)?;
+        drop(turn);
         entry
             .judge(&verified, typ.as_deref(), evidence.proof, now)
+            .map(|caller| caller.with_key_age(first_seen, now))
             .map_err(because)
-    }
-
-    /// Fetches the keys nobody asked for yet. Nothing waits for it; called a little after start.
-    pub fn warm_up(&self, now: Timestamp) {
-        self.all().for_each(|entry| entry.source.warm_up(now));
-    }
-
-    /// How the keys of each issuer are, in no order.
-    #[must_use]
-    pub fn health(&self, now: Timestamp) -> Vec<Health> {
-        self.all()
-            .map(|entry| entry.source.health(&entry.name, now))
-            .collect()
     }
 
     fn all(&self) -> impl Iterator<Item = &Arc<IssuerEntry>> {
@@ -377,16 +449,14 @@ impl Roster {
 
     /// The one entry for these bytes. What is not verified yet only ever indexes a map.
     fn entry(&self, untrusted: &Payload) -> Result<&IssuerEntry, Label> {
-        let issuer = untrusted
-            .get("iss")
-            .and_then(|iss| iss.as_str())
-            .ok_or(Label::Issuer)?;
-        let audiences = self.entries.get(issuer).ok_or(Label::Issuer)?;
+        // A trust domain's entry is asked first: it does not read `iss`.
+        let named = [FoundBy::TrustDomain, FoundBy::Issuer]
+            .map(|place| self.entries.get(judge::found_at(untrusted, place)?));
+        let mut known = named.into_iter().flatten().peekable();
+        known.peek().ok_or(Label::Issuer)?;
         let audience = judge::one_audience(untrusted)?;
-        audiences
-            .get(audience)
-            .map(Arc::as_ref)
-            .ok_or(Label::Audience)
+        let entry = known.find_map(|audiences| audiences.get(audience));
+        entry.map(Arc::as_ref).ok_or(Label::Audience)
     }
 }
 

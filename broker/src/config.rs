@@ -15,11 +15,14 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 // What there is to say: tables, and the values in them.
+mod attest;
+mod audience;
 mod choices;
 mod issuer;
 mod names;
 mod secret;
 mod tables;
+mod tls;
 mod words;
 
 // How it is declared, read, reported and explained.
@@ -28,18 +31,26 @@ mod help;
 mod nearest;
 mod reader;
 mod report;
+mod schema;
 mod setting;
 
-pub use choices::{CnFrom, JwtAlg, LogFormat, Reload, Reveal, Tls, Usage};
+pub use attest::Attest;
+pub use audience::Audience;
+pub use choices::{
+    AttestKind, Callers, CnFrom, Flavour, JwtAlg, LogFormat, ProxyClientCert, Reload, Reveal,
+    TokenAlg, Usage,
+};
 pub use help::{Folders, help, template};
 pub use issuer::Issuer;
 pub use names::{PkiUrl, ServerUrl, StoreUrl, TrustDomain};
 pub use report::{ConfigError, Finding, Report};
+pub use schema::schema;
 pub use secret::{KeyFile, Secret, SecretError, SecretRef};
 pub use tables::{
     Approval, Ca, Config, Jwt, Keys, Ledger, Limits, Ops, Policy, Profile, Server, Store, Telemetry,
 };
-pub use words::Rate;
+pub use tls::{Tls, TlsFiles};
+pub use words::{Cidr, Rate};
 
 use nearest::nearest;
 use reader::{At, Reader};
@@ -175,7 +186,7 @@ fn mask_table(bytes: &mut [u8], table: &DeTable<'_>) {
         match value.get_ref() {
             DeValue::Table(table) => mask_table(bytes, table),
             DeValue::String(_) | DeValue::Integer(_) | DeValue::Float(_) | DeValue::Array(_)
-                if sounds_secret(key.get_ref()) =>
+                if sounds_secret(key.get_ref()) || is_key(value.get_ref()) =>
             {
                 let secret = bytes.get_mut(value.span()).into_iter().flatten();
                 secret
@@ -186,6 +197,13 @@ fn mask_table(bytes: &mut [u8], table: &DeTable<'_>) {
             DeValue::Boolean(_) | DeValue::Datetime(_) => {}
         }
     }
+}
+
+/// A private key in the place of its name.
+fn is_key(value: &DeValue<'_>) -> bool {
+    value
+        .as_str()
+        .is_some_and(|text| text.contains("PRIVATE KEY"))
 }
 
 fn sounds_secret(key: &str) -> bool {

@@ -19,6 +19,7 @@ use tokio::sync::watch;
 
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, ConfigError};
+use crate::http::listen::phase::Phase;
 use crate::init::write_policies;
 use crate::keyring::{Folder, KeyringError};
 use crate::serve::{Doors, Service};
@@ -130,9 +131,9 @@ pub async fn dev(options: &Options) -> Result<Dev, DevError> {
 }
 
 impl Dev {
-    /// Runs until `stop` turns true; then nothing is left.
-    pub async fn run(self, stop: watch::Receiver<bool>) {
-        self.service.run(stop).await;
+    /// Runs until `phase` ends it; then nothing is left.
+    pub async fn run(self, phase: watch::Receiver<Phase>) {
+        self.service.run(phase).await;
         drop(self.folder);
     }
 }

@@ -1,39 +1,57 @@
 //! The whole API on one screen. A handler translates: wire to domain, one call, and back.
 
+pub(crate) mod evidence;
 pub mod extract;
 mod facts;
 pub(crate) mod grants;
-mod health;
+pub mod guard;
+pub(crate) mod health;
 mod ledger;
 pub mod listen;
+mod metadata;
+mod metrics;
+pub(crate) mod observe;
+pub mod openapi;
+mod operator;
 pub mod peer;
 pub(crate) mod problem;
+mod routes;
+mod token;
 
 use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::routing::{get, post};
 
+use self::routes::Routes;
 use crate::serve::App;
 
 /// What strangers and callers reach.
-pub fn public(app: Arc<App>) -> Router {
-    Router::new()
-        .route("/v1/grants", post(grants::issue))
-        .route("/v1/decisions", post(grants::judge))
-        .route("/v1/whoami", post(facts::who_am_i))
-        .route("/v1/trust", get(facts::trust))
-        .route("/v1/trust/bundle", get(facts::bundle))
-        .route("/v1/policy", get(facts::policy))
-        .route("/a/{request}", get(facts::votes_come_later))
-        .route("/v1/ledger/checkpoint", get(ledger::checkpoint))
-        .route("/oauth2/jwks", get(facts::jwks))
-        .route("/.well-known/openid-configuration", get(facts::metadata))
-        .route(
+pub(crate) fn api() -> Routes {
+    Routes::default()
+        .post("/v1/grants", grants::issue)
+        .post("/v1/decisions", grants::judge)
+        .post("/v1/whoami", facts::who_am_i)
+        .get("/v1/trust", facts::trust)
+        .get("/v1/trust/bundle", facts::bundle)
+        .get("/v1/policy", facts::policy)
+        .get("/v1/openapi.json", openapi::serve)
+        .get("/a/{request}", facts::votes_come_later)
+        .get("/v1/ledger/checkpoint", ledger::checkpoint)
+        .get("/oauth2/authorize", token::authorize)
+        .get("/oauth2/jwks", metadata::jwks)
+        .post("/oauth2/token", token::token)
+        .get("/.well-known/openid-configuration", metadata::metadata)
+        .get(
             "/.well-known/oauth-authorization-server",
-            get(facts::metadata),
+            metadata::metadata,
         )
+}
+
+/// The API, and the same refusal for whatever is not of it.
+pub fn public(app: Arc<App>) -> Router {
+    api()
+        .router()
         .fallback(problem::not_found)
         .method_not_allowed_fallback(problem::not_found)
         .layer(DefaultBodyLimit::max(MAX_BODY))
@@ -41,18 +59,32 @@ pub fn public(app: Arc<App>) -> Router {
 }
 
 /// What operators reach: the ops listener, and the socket of the same user.
-pub fn ops(app: Arc<App>) -> Router {
-    Router::new()
-        .route("/healthz", get(health::live))
-        .route("/readyz", get(health::ready))
-        .with_state(app)
+pub(crate) fn ops_api() -> Routes {
+    Routes::default()
+        .get("/healthz", health::live)
+        .get("/metrics", metrics::scrape)
+        .get("/readyz", health::ready)
 }
 
 /// What only the operator socket has besides.
+pub(crate) fn socket_api() -> Routes {
+    Routes::default()
+        .post("/v1/freeze", operator::freeze)
+        .post("/v1/issuers/accept", operator::accept)
+        .get("/v1/ledger/bundle", ledger::bundle)
+        .post("/v1/policy/reload", health::reload)
+        .post("/v1/unfreeze", operator::unfreeze)
+}
+
+/// The ops listener.
+pub fn ops(app: Arc<App>) -> Router {
+    ops_api().router().with_state(app)
+}
+
+/// The operator socket.
 pub fn socket(app: Arc<App>) -> Router {
-    Router::new()
-        .route("/v1/ledger/bundle", get(ledger::bundle))
-        .route("/v1/policy/reload", post(health::reload))
+    socket_api()
+        .router()
         .with_state(Arc::clone(&app))
         .merge(ops(app))
 }

@@ -12,6 +12,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ring::hkdf;
+use rustls::pki_types::PrivatePkcs8KeyDer;
+use rustls::pki_types::pem::PemObject as _;
 use stint_ca::issuer::{self, IssuerError, Issuing};
 use stint_ca::keyfile::{self, KeyFileError};
 use stint_ca::signer::software::{self, KeyRejected, SoftwareSigner};
@@ -64,6 +66,14 @@ pub struct Keyring {
 /// Why the keys cannot be used.
 #[derive(Debug, Error)]
 pub enum KeyringError {
+    /// The operator's own key cannot be used.
+    #[error("`{path}` {reason}")]
+    Brought {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
     /// A key file does not open.
     #[error("`{path}` does not open")]
     Open {
@@ -281,6 +291,35 @@ impl Folder<'_> {
         create(&path, 0o644, text).map_err(|source| KeyringError::Write { path, source })
     }
 }
+
+/// The RSA key that an operator brings for RS256: PKCS#8, PEM or DER. It signs once before this returns.
+///
+/// # Errors
+/// [`KeyringError::Read`] for a file that others could read or change; [`KeyringError::Brought`] for what it holds.
+pub fn brought(file: &KeyFile) -> Result<Arc<dyn Signer>, KeyringError> {
+    let unusable = |reason: String| KeyringError::Brought {
+        path: file.path().to_owned(),
+        reason,
+    };
+    let bytes = file.read()?;
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a key file is parsed, and wiped after"
+    )]
+    let bytes = bytes.expose();
+    let signer = if bytes.starts_with(b"-----BEGIN") {
+        let pem = PrivatePkcs8KeyDer::from_pem_slice(bytes);
+        let der = pem.map_err(|error| unusable(format!("is no PKCS#8 PEM ({error}): {PKCS8}")))?;
+        SoftwareSigner::from_pkcs8(Algorithm::Rs256, der.secret_pkcs8_der())
+    } else {
+        SoftwareSigner::from_pkcs8(Algorithm::Rs256, bytes)
+    };
+    let rejected = |error: KeyRejected| unusable(format!("is no RSA key to sign with: {error}"));
+    Ok(Arc::new(signer.map_err(rejected)?))
+}
+
+/// What makes PKCS#8 of anything.
+const PKCS8: &str = "openssl pkcs8 -topk8 -nocrypt makes one";
 
 /// A new file, on disk when this returns; one that is there is left as it is.
 pub(crate) fn create(path: &Path, mode: u32, bytes: &[u8]) -> io::Result<()> {

@@ -12,6 +12,7 @@ mod draft;
 mod opening;
 mod pin;
 mod rows;
+mod standing;
 
 use std::sync::Arc;
 
@@ -23,12 +24,14 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::clock::Clock;
 use crate::store::{Error as StoreError, Store, Write};
+use crate::telemetry::trail::{self, Step};
 
 pub use bundle::{ExportError, Range};
 pub use committer::Committer;
 pub(crate) use draft::{note, salted};
 pub use opening::{OpenError, Opened, Site};
 pub use pin::Pin;
+pub use standing::{Frozen, SetEntry, Target};
 
 /// What is recorded or not as a whole: an entry (none if only evidence is spent) and its rows.
 #[derive(Debug)]
@@ -44,6 +47,9 @@ pub struct Unit {
 /// Which guard of a unit no longer held: somebody else was first. Nothing of it was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum Lost {
+    /// It, or everything, is frozen.
+    #[error("the issuer is frozen")]
+    Frozen,
     /// The task had another outcome since its history was read.
     #[error("the task had another outcome meanwhile")]
     History,
@@ -59,6 +65,9 @@ pub enum Lost {
     /// The DPoP proof was used before.
     #[error("the DPoP proof was used before")]
     Proof,
+    /// The idempotency key was used before.
+    #[error("the idempotency key was used before")]
+    Repeated,
     /// The evidence was used before.
     #[error("the evidence was used before")]
     Spent,
@@ -116,6 +125,7 @@ pub struct Ledger {
     pseudonyms: Arc<Pseudonyms>,
     published: watch::Receiver<Published>,
     state: watch::Receiver<State>,
+    frozen: watch::Receiver<Frozen>,
     vkey: Arc<str>,
 }
 
@@ -196,6 +206,20 @@ impl Ledger {
         .map(drop)
     }
 
+    /// Queues rows that nobody waits for. They are in the store once whatever is submitted after them is, and within
+    /// seconds otherwise.
+    pub fn enqueue(&self, writes: Vec<Write>) {
+        let (answer, _nobody) = oneshot::channel();
+        let unit = Unit {
+            entry: None,
+            pol: None,
+            writes,
+        };
+        if let Err(error) = self.queue.try_send(Job { unit, answer }) {
+            tracing::debug!(%error, "rows that nobody waits for were dropped");
+        }
+    }
+
     async fn submit(&self, unit: Unit) -> Result<Option<Receipt>, Error> {
         // Before it meets others: an entry that cannot be written must not cost them their batch.
         if let Some(entry) = &unit.entry {
@@ -210,7 +234,8 @@ impl Ledger {
                 mpsc::error::TrySendError::Full(_) => Error::Overloaded(self.capacity),
             })?;
         // A dropped answer is a committer that is gone: nothing says whether it committed.
-        waiting.await.unwrap_or(Err(Error::Unwritable))
+        let recorded = trail::timing(Step::Record, waiting).await;
+        recorded.unwrap_or(Err(Error::Unwritable))
     }
 
     /// The pseudonym of `id`, and what opens it (LEDGER.md §4).
@@ -225,6 +250,12 @@ impl Ledger {
         self.published.borrow().clone()
     }
 
+    /// Outcomes that wait for a commit.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.queue.max_capacity() - self.queue.capacity()
+    }
+
     /// How the log stands.
     #[must_use]
     pub fn state(&self) -> State {
@@ -232,6 +263,18 @@ impl Ledger {
             return State::Unknown("the committer is gone".to_owned());
         }
         self.state.borrow().clone()
+    }
+
+    /// What is frozen, as the newest entry leaves it.
+    #[must_use]
+    pub fn frozen(&self) -> Frozen {
+        self.frozen.borrow().clone()
+    }
+
+    /// The same, for whoever keeps looking.
+    #[must_use]
+    pub fn watch_frozen(&self) -> watch::Receiver<Frozen> {
+        self.frozen.clone()
     }
 
     /// The log's name, first line of its checkpoints.

@@ -13,8 +13,10 @@ pub mod issue;
 
 pub mod authenticate;
 pub mod limits;
+pub mod noise;
 pub mod policies;
 pub mod task;
+pub mod trust;
 
 mod export;
 pub mod ledger;
@@ -24,6 +26,7 @@ pub mod http;
 
 pub mod config;
 pub mod dev;
+pub mod doctor;
 pub mod init;
 pub mod keyring;
 pub mod serve;

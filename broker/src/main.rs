@@ -1,5 +1,7 @@
 //! `stintd`: arguments in, a broker that serves, an exit code out.
 
+mod operate;
+
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::os::unix::fs::FileTypeExt as _;
@@ -11,11 +13,13 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use clap::{CommandFactory as _, Parser, Subcommand};
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
-use stint_broker::clock::{Stopwatch, SystemClock};
+use stint_broker::authenticate::entry::against;
+use stint_broker::clock::{Clock as _, Stopwatch, SystemClock};
 use stint_broker::config::{self, Config, ConfigError, ServerUrl, Telemetry, TrustDomain};
+use stint_broker::http::listen::tls::Tls;
 use stint_broker::serve::{self, Doors, Service};
 use stint_broker::start::{self, Absent};
-use stint_broker::{dev, init, store, telemetry};
+use stint_broker::{dev, http, init, store, telemetry};
 use tokio::net::{TcpListener, UnixListener};
 
 /// Stint: short-lived credentials for one unit of work, each one recorded before it is signed.
@@ -38,6 +42,9 @@ enum Command {
             default_value = "/etc/stint/stint.toml"
         )]
         config: PathBuf,
+        /// Print the JSON Schema of stint.toml instead.
+        #[arg(long)]
+        schema: bool,
     },
     /// Run everything on localhost with fake issuers. Nothing is kept.
     Dev {
@@ -48,13 +55,32 @@ enum Command {
         #[arg(long, default_value = "stint-dev/policy")]
         policy: PathBuf,
     },
-    /// Explain a topic: `config`, or one table of it.
+    /// Explain a topic: `config`, or one table of it; `openapi` is the API as OpenAPI 3.1.
     Help {
-        /// `config`.
+        /// `config` or `openapi`.
         topic: Option<String>,
         /// A table of stint.toml, such as `server`.
         table: Option<String>,
     },
+    /// Look at everything an operator would, and say what to do about it.
+    Doctor {
+        /// The file.
+        #[arg(
+            short,
+            long,
+            env = "STINT_CONFIG",
+            default_value = "/etc/stint/stint.toml"
+        )]
+        config: PathBuf,
+        /// How to print.
+        #[arg(short, long, default_value = "text")]
+        output: operate::Output,
+    },
+    /// Refuse the evidence of one issuer, or of all, until it is unfrozen.
+    Freeze(operate::Freeze),
+    /// Look at issuers: test one, or accept its new keys.
+    #[command(subcommand)]
+    Issuer(operate::Issuer),
     /// Make keys, CA, ledger, sample policies and a commented config in a new folder.
     Init {
         /// The folder.
@@ -80,25 +106,41 @@ enum Command {
         )]
         config: PathBuf,
     },
+    /// Take evidence again that was frozen.
+    Unfreeze(operate::Freeze),
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
     keep_out_of_dumps();
-    let done = match Args::parse().command {
-        Command::Check { config } => check(&config),
-        Command::Dev { port, policy } => run_dev(dev::Options { port, policy }).await,
-        Command::Help { topic, table } => help(topic.as_deref(), table.as_deref()),
+    let code = finish(Args::parse().command).await;
+    telemetry::flush();
+    code
+}
+
+async fn finish(command: Command) -> ExitCode {
+    let ok = |()| ExitCode::SUCCESS;
+    let done = match command {
+        Command::Check { schema: true, .. } => print(&config::schema()).map(ok),
+        Command::Check { config, .. } => check(&config).map(ok),
+        Command::Dev { port, policy } => run_dev(dev::Options { port, policy }).await.map(ok),
+        Command::Doctor { config, output } => operate::doctor(&config, output).await,
+        Command::Freeze(what) => operate::freeze("/v1/freeze", what).await,
+        Command::Help { topic, table } => help(topic.as_deref(), table.as_deref()).map(ok),
         Command::Init {
             dir,
             url,
             trust_domain,
             passphrase_file,
-        } => run_init(&dir, &url, trust_domain.as_deref(), passphrase_file).await,
-        Command::Serve { config } => run_serve(&config).await,
+        } => run_init(&dir, &url, trust_domain.as_deref(), passphrase_file)
+            .await
+            .map(ok),
+        Command::Issuer(command) => operate::issuer(command).await,
+        Command::Serve { config } => run_serve(&config).await.map(ok),
+        Command::Unfreeze(what) => operate::freeze("/v1/unfreeze", what).await,
     };
     match done {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         // Everything that stops `stintd` is usage or configuration (UX.md §1.1).
         Err(error) => {
             match error.downcast_ref::<ConfigError>() {
@@ -128,7 +170,7 @@ async fn run_serve(path: &Path) -> anyhow::Result<()> {
         extra: axum::Router::new(),
     };
     let service = Service::start(config, Arc::new(SystemClock), Absent::Refuse, doors).await?;
-    let stop = serve::signals(Arc::clone(&service.app))?;
+    let stop = serve::signals(&service)?;
     tracing::info!(%url, %listen, millis = watch.elapsed().as_millis(), "ready");
     service.run(stop).await;
     Ok(())
@@ -159,7 +201,7 @@ async fn run_dev(options: dev::Options) -> anyhow::Result<()> {
     })?;
     let policy = options.policy.display().to_string();
     let dev = dev::dev(&options).await?;
-    let stop = serve::signals(Arc::clone(&dev.service.app))?;
+    let stop = serve::signals(&dev.service)?;
     let (url, folder) = (&dev.url, dev.folder.path().display());
     say(&format!(
         "ready     in {:.1} s: CA, ledger, policy, fake issuers. Nothing is kept; never expose this.\n\
@@ -215,12 +257,39 @@ fn check(path: &Path) -> anyhow::Result<()> {
         say(&warning.report().to_string());
     }
     start::refuse_dev_issuers(&loaded.config)?;
+    let server = &loaded.config.server;
+    if let Some(config::Tls::Own(files)) = &server.tls {
+        for warning in Tls::check(files, server.url.host(), SystemClock.now())? {
+            say(&warning);
+        }
+    }
     let policies = stint_policy::PolicySet::load(&loaded.config.policy.dir)?;
     for warning in policies.warnings() {
         say(&warning.to_string());
     }
+    let entries = || loaded.config.issuers.values();
+    let held = against::policies(entries().map(|issuer| &issuer.entry), &policies);
+    for finding in held.unparted.iter().chain(&held.unfilled) {
+        say(&finding.to_string());
+    }
+    for (name, issuer) in &loaded.config.issuers {
+        if let Some(old) = against::old_keys(&issuer.config, SystemClock.now()) {
+            say(&format!(
+                "warning   [issuer.{name}] {} {}",
+                old.key, old.text
+            ));
+        }
+    }
+    if !held.faults.is_empty() {
+        return Err(start::StartError::Issuers(held.faults).into());
+    }
+    anyhow::ensure!(
+        held.unparted.is_empty(),
+        "policies do not say whose ids they mean (P09)"
+    );
     let known = loaded.config.issuers.len();
-    start::roster(loaded.config.issuers)?;
+    let attestors = start::attestors(&loaded.config)?;
+    start::roster(loaded.config.issuers, attestors)?;
     say(&format!(
         "ok        {}: {known} issuers, policy {}",
         path.display(),
@@ -232,9 +301,16 @@ fn check(path: &Path) -> anyhow::Result<()> {
 fn help(topic: Option<&str>, table: Option<&str>) -> anyhow::Result<()> {
     let text = match topic {
         Some("config") => config::help(table).context("stint.toml has no such table")?,
-        Some(other) => anyhow::bail!("there is no help on `{other}`; there is on `config`"),
+        Some("openapi") => http::openapi::text(),
+        Some(other) => {
+            anyhow::bail!("there is no help on `{other}`; there is on `config` and `openapi`")
+        }
         None => Args::command().render_long_help().to_string(),
     };
+    print(&text)
+}
+
+fn print(text: &str) -> anyhow::Result<()> {
     writeln!(std::io::stdout(), "{}", text.trim_end()).context("stdout is closed")
 }
 
@@ -246,6 +322,6 @@ fn keep_out_of_dumps() {
 }
 
 /// The one door of `stintd`'s talk: stderr. A closed one stops nothing.
-fn say(text: &str) {
+pub(crate) fn say(text: &str) {
     drop(writeln!(std::io::stderr(), "{text}"));
 }

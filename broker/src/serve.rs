@@ -6,22 +6,27 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{Request, State};
-use axum::middleware::{self, Next};
-use axum::response::Response;
 use stint_wire::{Code, Problem};
 use tokio::net::{TcpListener, UnixListener};
-use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::watch;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
-use crate::clock::{Clock, Stopwatch};
+use crate::authenticate::crypto;
+use crate::authenticate::register::Filing;
+use crate::clock::Clock;
 use crate::config::{self, Config};
-use crate::http::listen::{self, Bounds};
-use crate::http::{self, problem::Failure};
+use crate::http::guard::{Hosts, Proxies, guarded, introduced};
+use crate::http::listen::phase::Phase;
+use crate::http::listen::tls::{ClientCerts, Tls};
+use crate::http::listen::{Bounds, Listener};
+use crate::http::{self, evidence, observe, problem::Failure};
 use crate::issue::Broker;
+use crate::limits::evidence::FailedEvidence;
 use crate::policies::{self, Refused, Reload};
 use crate::start::{self, Absent, Built, StartError};
+use crate::telemetry::trail;
+use crate::trust;
 
 /// The broker and what its doors need besides.
 #[derive(Debug)]
@@ -30,6 +35,8 @@ pub struct App {
     pub broker: Arc<Broker>,
     /// Where policies come from.
     pub policy_dir: PathBuf,
+    /// Since when `/readyz` reads what it reads.
+    pub(crate) memory: http::health::Memory,
     /// How long a caller waits for an answer.
     pub request_timeout: Duration,
 }
@@ -47,7 +54,7 @@ impl App {
             clippy::disallowed_methods,
             reason = "the one `detached`; its panic comes back here"
         )]
-        let task = tokio::spawn(work);
+        let task = tokio::spawn(trail::carried(work));
         task.await.map_err(|error| {
             tracing::error!(%error, "a walk ended in a panic");
             Problem::new(Code::Internal, "a fault on our side; it was logged").into()
@@ -65,9 +72,13 @@ impl App {
             .reload(&self.policy_dir, &self.broker.ledger)
             .await;
         match &result {
-            Ok(Reload::Same(_)) => {}
-            Ok(Reload::Taken(pol)) => tracing::info!(%pol, "policies took force"),
+            Ok(Reload::Same(_)) => self.broker.metrics.counted_reload("same"),
+            Ok(Reload::Taken(pol)) => {
+                self.broker.metrics.counted_reload("taken");
+                tracing::info!(%pol, "policies took force");
+            }
             Err(refused) => {
+                self.broker.metrics.counted_reload("refused");
                 tracing::error!(%refused, "policies were refused; the last good set decides")
             }
         }
@@ -90,6 +101,19 @@ impl App {
             match self.reload().await {
                 Err(Refused::Record(_) | Refused::Thread(_)) => {}
                 Ok(_) | Err(Refused::Load(_) | Refused::Serial { .. }) => settled = now,
+            }
+        }
+    }
+
+    /// What nobody asks for and somebody must do: roll refusals up, and read key files that changed.
+    async fn look_around(self: Arc<Self>) {
+        let broker = &self.broker;
+        loop {
+            tokio::time::sleep(GLANCE).await;
+            let now = broker.clock.now();
+            broker.roster.glance(now);
+            if let Err(error) = broker.metrics.noise.roll_up(&broker.ledger, now).await {
+                tracing::warn!(%error, "refusals could not be rolled up; they stay counted");
             }
         }
     }
@@ -131,9 +155,75 @@ pub struct Service {
     pub doors: Doors,
     /// The ledger's loops; they end when nobody holds its door any more.
     writers: JoinSet<()>,
+    /// What issuers' keys do, on its way to the ledger.
+    filings: mpsc::Receiver<Filing>,
     watch_policies: bool,
-    connections: usize,
-    grace: Duration,
+    front: Front,
+}
+
+/// How the doors are to be served.
+#[derive(Debug)]
+struct Front {
+    bounds: Bounds,
+    tls: Option<Arc<Tls>>,
+    hosts: Hosts,
+    ops_hosts: Hosts,
+    trusted: Arc<[config::Cidr]>,
+    client_cert: config::ProxyClientCert,
+    failed: Arc<FailedEvidence>,
+}
+
+impl Front {
+    fn new(config: &Config, clock: &dyn Clock) -> Result<Front, StartError> {
+        let server = &config.server;
+        let tls = match &server.tls {
+            Some(config::Tls::Own(files)) => {
+                let asked = match config.attestors.is_empty() {
+                    true => ClientCerts::NotAsked,
+                    false => ClientCerts::Asked,
+                };
+                let tls = Tls::load(files.clone(), server.url.host(), asked, clock.now())?;
+                Some(Arc::new(tls))
+            }
+            Some(config::Tls::Proxy) | None => None,
+        };
+        Ok(Front {
+            bounds: Bounds::new(&config.limits, server),
+            tls,
+            hosts: Hosts::of_api(&server.url),
+            ops_hosts: Hosts::of_operators(&config.ops.hosts),
+            trusted: server.trusted_proxies.clone().into(),
+            client_cert: server.proxy_client_cert,
+            failed: Arc::new(FailedEvidence::new(config.limits.failed_evidence_per_peer)),
+        })
+    }
+
+    /// What callers reach, over TLS where it is ours. The order is from the inside out.
+    fn api(&self, router: Router, app: &App, phase: &watch::Receiver<Phase>) -> Listener {
+        let router = evidence::limited(router, Arc::clone(&self.failed));
+        let router = guarded(router, self.hosts.clone());
+        let router = observe::observed(router, &app.broker.metrics, Some(app.request_timeout));
+        let proxies = Proxies::new(Arc::clone(&self.trusted), self.client_cert);
+        Listener {
+            router: introduced(router, proxies),
+            tls: self.tls.clone(),
+            trusted: Arc::clone(&self.trusted),
+            bounds: self.bounds.clone(),
+            phase: phase.clone(),
+        }
+    }
+
+    /// What operators reach.
+    fn operators(&self, router: Router, app: &App, phase: &watch::Receiver<Phase>) -> Listener {
+        let router = guarded(router, self.ops_hosts.clone());
+        Listener {
+            router: observe::observed(router, &app.broker.metrics, None),
+            tls: None,
+            trusted: Arc::from([]),
+            bounds: self.bounds.for_operators(),
+            phase: phase.clone(),
+        }
+    }
 }
 
 /// The listeners of one process.
@@ -162,12 +252,13 @@ impl Service {
         doors: Doors,
     ) -> Result<Self, StartError> {
         let watch_policies = config.policy.reload == config::Reload::Watch;
-        let connections = usize::try_from(config.limits.connections).unwrap_or(usize::MAX);
-        let grace = start::duration(config.server.shutdown_grace);
+        crypto::install()?;
+        let front = Front::new(&config, clock.as_ref())?;
         let Built {
             app,
             committer,
             pin,
+            filings,
             announcement,
         } = start::build(config, clock, absent).await?;
         let mut writers = JoinSet::new();
@@ -181,50 +272,43 @@ impl Service {
             app,
             doors,
             writers,
+            filings,
             watch_policies,
-            connections,
-            grace,
+            front,
         })
     }
 
-    /// Serves until `stop` turns true, then drains: open requests end, the ledger closes last.
-    pub async fn run(self, stop: watch::Receiver<bool>) {
+    /// Serves until `phase` says otherwise, then drains: open requests end, the ledger closes last.
+    pub async fn run(self, phase: watch::Receiver<Phase>) {
         let Self {
             app,
             doors,
             mut writers,
-            ..
+            filings,
+            front,
+            watch_policies,
         } = self;
-        let bounds = Bounds {
-            connections: self.connections,
-            grace: self.grace,
-            stop,
-        };
         let mut chores = JoinSet::new();
         chores.spawn(Arc::clone(&app).sweep_requests());
-        if self.watch_policies {
+        chores.spawn(Arc::clone(&app).look_around());
+        chores.spawn(trust::keep(Arc::clone(&app.broker), filings));
+        if watch_policies {
             chores.spawn(Arc::clone(&app).watch_policies());
+        }
+        if let Some(tls) = &front.tls {
+            chores.spawn(Arc::clone(tls).watch(Arc::clone(&app.broker.clock)));
         }
         app.broker.roster.warm_up(app.broker.clock.now());
         let mut open = JoinSet::new();
         let router = http::public(Arc::clone(&app)).merge(doors.extra);
-        open.spawn(listen::tcp(
-            doors.api,
-            observed(router, &app),
-            bounds.clone(),
-        ));
+        open.spawn(front.api(router, &app, &phase).tcp(doors.api));
         if let Some(ops) = doors.ops {
-            open.spawn(listen::tcp(
-                ops,
-                http::ops(Arc::clone(&app)),
-                bounds.clone(),
-            ));
+            let router = http::ops(Arc::clone(&app));
+            open.spawn(front.operators(router, &app, &phase).tcp(ops));
         }
-        open.spawn(listen::unix(
-            doors.socket,
-            http::socket(Arc::clone(&app)),
-            bounds,
-        ));
+        let router = http::socket(Arc::clone(&app));
+        open.spawn(front.operators(router, &app, &phase).unix(doors.socket));
+        let broker = Arc::clone(&app.broker);
         drop(app);
         tokio::select! {
             () = async { while open.join_next().await.is_some() {} } => {}
@@ -234,52 +318,26 @@ impl Service {
                 open.shutdown().await;
             }
         }
+        let now = broker.clock.now();
+        if let Err(error) = broker.metrics.noise.flush(&broker.ledger, now).await {
+            tracing::warn!(%error, "the last minute of refusals is not on record");
+        }
+        drop(broker);
         chores.shutdown().await; // the last holders of the ledger's door
         while writers.join_next().await.is_some() {}
     }
 }
 
-/// Bounds the answer's time and writes the one event of each request.
-fn observed(router: Router, app: &Arc<App>) -> Router {
-    router.layer(middleware::from_fn_with_state(app.request_timeout, observe))
-}
-
-async fn observe(State(limit): State<Duration>, request: Request, next: Next) -> Response {
-    let watch = Stopwatch::start();
-    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-    let answered = tokio::time::timeout(limit, next.run(request)).await;
-    let response = answered.unwrap_or_else(|_| {
-        let detail = "no answer in time; what was begun goes on, and is recorded";
-        axum::response::IntoResponse::into_response(Failure::from(Problem::new(
-            Code::Unavailable,
-            detail,
-        )))
-    });
-    let (status, took) = (response.status().as_u16(), watch.elapsed());
-    tracing::info!(%method, path, status, micros = took.as_micros(), "request");
-    response
-}
-
-/// Turns true at SIGTERM or SIGINT; SIGHUP reloads the policies.
+/// Drains at SIGTERM or SIGINT, and ends at a second one; SIGHUP reloads the policies and the certificate.
 ///
 /// # Errors
 /// The system's, if a handler cannot be set.
-pub fn signals(app: Arc<App>) -> std::io::Result<watch::Receiver<bool>> {
-    let mut signals = [
-        SignalKind::terminate(),
-        SignalKind::interrupt(),
-        SignalKind::hangup(),
-    ]
-    .into_iter()
-    .map(signal)
-    .collect::<Result<Vec<Signal>, _>>()?
-    .into_iter();
-    let (Some(mut term), Some(mut int), Some(mut hup)) =
-        (signals.next(), signals.next(), signals.next())
-    else {
-        return Err(std::io::Error::other("no signal handlers"));
-    };
-    let (stop, stopped) = watch::channel(false);
+pub fn signals(service: &Service) -> std::io::Result<watch::Receiver<Phase>> {
+    let mut term = signal(SignalKind::terminate())?;
+    let mut int = signal(SignalKind::interrupt())?;
+    let mut hup = signal(SignalKind::hangup())?;
+    let (app, tls) = (Arc::clone(&service.app), service.front.tls.clone());
+    let (phase, reached) = watch::channel(Phase::Serving);
     #[expect(
         clippy::disallowed_methods,
         reason = "started by main, ends with the process"
@@ -289,16 +347,26 @@ pub fn signals(app: Arc<App>) -> std::io::Result<watch::Receiver<bool>> {
             tokio::select! {
                 _ = term.recv() => break,
                 _ = int.recv() => break,
-                _ = hup.recv() => drop(app.reload().await),
+                _ = hup.recv() => {
+                    drop(app.reload().await);
+                    if let Some(tls) = &tls {
+                        tls.reload(app.broker.clock.now());
+                    }
+                }
             }
         }
-        drop(app);
-        stop.send_replace(true);
+        drop((app, tls)); // the ledger waits for all who hold its door
+        phase.send_replace(Phase::Draining);
+        tokio::select! {
+            _ = term.recv() => {}
+            _ = int.recv() => {}
+        }
+        phase.send_replace(Phase::Ending);
     }));
-    Ok(stopped)
+    Ok(reached)
 }
 
-/// Between two looks at the policy folder.
+/// Between two looks at the policy folder, at key files and at what was refused.
 const GLANCE: Duration = Duration::from_millis(500);
 /// Between two looks for requests that nobody decided.
 const SWEEP: Duration = Duration::from_secs(30);

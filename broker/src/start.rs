@@ -13,22 +13,29 @@ use stint_audit::kind::{self, KeyUse};
 use stint_audit::note::KeyError as LogKeyError;
 use stint_audit::{Digest, LogKey};
 use stint_ca::signer::Algorithm;
-use stint_ca::{Authority, AuthorityParts, Profile, ProfileError, SetupError};
+use stint_ca::{AudienceError, Authority, AuthorityParts, Profile, ProfileError, SetupError};
 use stint_policy::{LoadError, PolicySet};
 use thiserror::Error;
+use tokio::sync::mpsc;
 
+use crate::authenticate::attest::AttestEntry;
 use crate::authenticate::crypto::{self, CryptoError};
+use crate::authenticate::entry::against;
+use crate::authenticate::register::{Filing, Register};
 use crate::authenticate::{Roster, entry::fault::Fault};
 use crate::clock::Clock;
 use crate::config::{self, Config, JwtAlg, Reveal, SecretError};
-use crate::issue::{Broker, Terms};
+use crate::http::listen::tls::TlsError;
+use crate::issue::{Broker, Deliveries, Terms};
 use crate::keyring::{self, Folder, Keyring, KeyringError};
 use crate::ledger::{self, Committer, Ledger, OpenError, Pin, Site};
 use crate::limits::CallerLimits;
+use crate::limits::turns::Turns;
 use crate::policies::{self, Policies, Refused};
 use crate::serve::App;
 use crate::store::{self, Store};
 use crate::task::Tasks;
+use crate::trust;
 
 /// A broker that was built, and the two loops that its ledger needs.
 #[derive(Debug)]
@@ -39,6 +46,8 @@ pub struct Built {
     pub committer: Committer,
     /// Its ledger's memory outside the store.
     pub pin: Option<Pin>,
+    /// What issuers' keys will do: somebody must run [`crate::trust::keep`].
+    pub filings: mpsc::Receiver<Filing>,
     /// What the ledger is to hear before anything is served.
     pub announcement: Announcement,
 }
@@ -56,6 +65,12 @@ pub struct Announcement {
 /// Why the broker does not start.
 #[derive(Debug, Error)]
 pub enum StartError {
+    /// An audience contradicts itself.
+    #[error(transparent)]
+    Audience(#[from] AudienceError),
+    /// Attestors contradict each other or cannot be used.
+    #[error("{}", faults("attest", .0))]
+    Attestors(Vec<(String, Fault)>),
     /// The CA's parts do not fit.
     #[error(transparent)]
     Authority(#[from] SetupError),
@@ -66,7 +81,7 @@ pub enum StartError {
     #[error("[issuer.{0}] trusts the key of `stintd dev`'s fake issuers, which anybody has")]
     DevIssuer(String),
     /// Issuers contradict each other or cannot be used.
-    #[error("{}", faults(.0))]
+    #[error("{}", faults("issuer", .0))]
     Issuers(Vec<(String, Fault)>),
     /// The keys cannot be used.
     #[error(transparent)]
@@ -92,6 +107,9 @@ pub enum StartError {
     /// A secret cannot be read.
     #[error(transparent)]
     Secret(#[from] SecretError),
+    /// The listener's certificate cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The store does not open.
     #[error(transparent)]
     Store(#[from] store::Error),
@@ -137,6 +155,7 @@ pub async fn build(
     let ca = authority(&config, minting)?;
 
     let (store, writer) = Store::open(config.store.url.path(), &origin).await?;
+    let metrics = Arc::clone(&site.metrics);
     let opened = match absent {
         Absent::Begin => {
             Ledger::open_or_begin(store.clone(), writer, site, Arc::clone(&clock)).await
@@ -151,20 +170,43 @@ pub async fn build(
         policies::follows(serial, set.serial().unwrap_or(0))?;
     }
     let terms = terms(&config);
+    let (register, filings) = Register::new();
+    let attestors = attestors(&config)?;
+    let entries = config.issuers.values().map(|issuer| &issuer.entry);
+    let held = against::policies(entries, &set);
+    for finding in &held.unparted {
+        tracing::warn!(%finding, "a policy decides by an id that several issuers give");
+    }
+    for (issuer, fault) in held.faults {
+        tracing::warn!(
+            issuer,
+            "every ask of its callers will be denied: `{}` {}",
+            fault.key,
+            fault.text
+        );
+    }
+    let mut roster = roster(config.issuers, attestors)?;
+    roster.heed(opened.ledger.watch_frozen());
+    roster.restore(&trust::recorded(&opened.sets, &store.fetches().await?));
+    roster.enrol(&register);
     let broker = Broker {
         clock,
-        roster: roster(config.issuers)?,
+        roster,
         policies: Policies::new(set),
         tasks,
         store,
         ledger: opened.ledger,
         ca,
         limits: CallerLimits::new(&config.limits),
+        walks: Turns::new(usize::try_from(config.limits.asks).unwrap_or(usize::MAX)),
         terms,
+        metrics,
+        deliveries: Deliveries::default(),
     };
     let app = App {
         broker: Arc::new(broker),
         policy_dir: config.policy.dir,
+        memory: crate::http::health::Memory::default(),
         request_timeout: duration(config.server.request_timeout),
     };
     let announcement = Announcement {
@@ -178,6 +220,7 @@ pub async fn build(
         app,
         committer: opened.committer,
         pin: opened.pin,
+        filings,
         announcement,
     })
 }
@@ -191,7 +234,8 @@ impl Announcement {
     pub async fn record(self, app: &App) -> Result<(), ledger::Error> {
         let log = &app.broker.ledger;
         let ca = (self.is_new || self.rotated).then(|| (KeyUse::Ca, app.broker.ca.issuing_key()));
-        let jwt = self.is_new.then(|| (KeyUse::Jwt, app.broker.ca.jwt_key()));
+        let jwt = app.broker.ca.jwt_keys().filter(|_| self.is_new);
+        let jwt = jwt.map(|key| (KeyUse::Jwt, key));
         for (usage, key) in ca.into_iter().chain(jwt) {
             let added = kind::KeyAdded {
                 key,
@@ -210,6 +254,14 @@ impl Announcement {
         };
         let mut body = Map::new();
         body.insert("settings".to_owned(), self.config);
+        // A key that the operator brings can change with any start: the record has them all.
+        let keys: Vec<_> = app
+            .broker
+            .ca
+            .jwt_keys()
+            .map(|key| key.to_string())
+            .collect();
+        body.insert("jwt_keys".to_owned(), json!(keys));
         body.insert(
             "storage".to_owned(),
             json!({ "engine": "sqlite", "synchronous": "full" }),
@@ -249,14 +301,37 @@ async fn load_policies(dir: PathBuf) -> Result<PolicySet, StartError> {
 ///
 /// # Errors
 /// [`StartError::Issuers`] with every fault.
-pub fn roster(issuers: BTreeMap<String, config::Issuer>) -> Result<Roster, StartError> {
+pub fn roster(
+    issuers: BTreeMap<String, config::Issuer>,
+    attestors: Vec<AttestEntry>,
+) -> Result<Roster, StartError> {
     let entries = issuers.into_values().map(|issuer| issuer.entry).collect();
-    Roster::new(entries).map_err(StartError::Issuers)
+    let roster = Roster::new(entries).map_err(StartError::Issuers)?;
+    roster
+        .with_attestors(attestors)
+        .map_err(StartError::Attestors)
 }
 
-fn faults(faults: &[(String, Fault)]) -> String {
-    let line =
-        |(name, fault): &(String, Fault)| format!("[issuer.{name}] {} {}", fault.key, fault.text);
+/// The attestors that `config` describes.
+///
+/// # Errors
+/// [`StartError::Attestors`]: a file changed since the config was read.
+pub fn attestors(config: &Config) -> Result<Vec<AttestEntry>, StartError> {
+    let entry = |(name, attest): (&String, &config::Attest)| {
+        let name_it =
+            |faults: Vec<Fault>| faults.into_iter().map(|it| (name.clone(), it)).collect();
+        let entry = attest.entry(name, &config.ca.trust_domain);
+        entry.map_err(|faults| StartError::Attestors(name_it(faults)))
+    };
+    config.attestors.iter().map(entry).collect()
+}
+
+fn faults(table: &str, faults: &[(String, Fault)]) -> String {
+    let line = |(name, fault): &(String, Fault)| {
+        let help = fault.help.iter().map(|help| format!("; {help}"));
+        let help: String = help.collect();
+        format!("[{table}.{name}] {} {}{help}", fault.key, fault.text)
+    };
     faults.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
@@ -270,12 +345,15 @@ fn site(config: &Config, keys: Keyring) -> Result<(Site, Minting), StartError> {
         node: config.ledger.node.clone(),
         pin: (!config.ledger.pin.as_os_str().is_empty()).then(|| config.ledger.pin.clone()),
         queue: usize::try_from(config.limits.queue).unwrap_or(usize::MAX),
+        metrics: Arc::default(),
     };
     Ok((
         site,
         Minting {
             issuing: keys.issuing,
-            jwt: keys.jwt,
+            jwt: std::iter::once(Ok(keys.jwt))
+                .chain(config.jwt.rs256.as_ref().map(keyring::brought))
+                .collect::<Result<_, _>>()?,
             log_spki,
         },
     ))
@@ -284,7 +362,7 @@ fn site(config: &Config, keys: Keyring) -> Result<(Site, Minting), StartError> {
 /// The keys that mint, and one more of ours that is nobody's to certify.
 struct Minting {
     issuing: stint_ca::issuer::Issuing,
-    jwt: Arc<dyn stint_ca::signer::Signer>,
+    jwt: Vec<Arc<dyn stint_ca::signer::Signer>>,
     log_spki: Vec<u8>,
 }
 
@@ -294,6 +372,8 @@ fn authority(config: &Config, keys: Minting) -> Result<Authority, StartError> {
         .profiles
         .iter()
         .map(|(name, it)| profile(name, it));
+    let audiences = config.audiences.iter();
+    let audiences = audiences.map(|(name, it)| it.build(name, &config.jwt, &config.issuers));
     let parts = AuthorityParts {
         trust_domain: config.ca.trust_domain.as_str().to_owned(),
         url: config.server.url.as_str().to_owned(),
@@ -301,6 +381,7 @@ fn authority(config: &Config, keys: Minting) -> Result<Authority, StartError> {
         issuing: keys.issuing,
         jwt: keys.jwt,
         jwt_max_ttl: config.jwt.max_ttl,
+        audiences: audiences.collect::<Result<_, _>>()?,
         profiles: profiles.collect::<Result<_, _>>()?,
         backdate: config.ca.backdate,
         pki_url: config

@@ -4,9 +4,12 @@
 //! rows that the walk hands to the ledger, which alone applies them, in the transaction of their
 //! entry. Nothing in here begins or commits a transaction.
 
+pub mod issuers;
+pub mod look;
 pub mod place;
 pub mod policies;
 pub mod requests;
+pub mod retries;
 pub mod spent;
 pub mod tasks;
 pub mod trail;
@@ -22,9 +25,11 @@ use sqlx::sqlite::{
 use sqlx::{Connection, Row};
 use thiserror::Error;
 
+pub use issuers::FetchRow;
 use place::{Lock, PlaceError};
 pub use policies::PolicyRow;
 pub use requests::RequestRow;
+pub use retries::{AnswerRow, RetryRow};
 pub use spent::{Sort, SpentRow};
 pub use tasks::{GrantRow, TaskRow};
 
@@ -34,6 +39,8 @@ pub use tasks::{GrantRow, TaskRow};
 pub enum Write {
     /// Effect: the task was refused something.
     Deny(String),
+    /// Effect: an issuer's key set, which is on record, was fetched.
+    Fetched(FetchRow),
     /// Effect: a credential was granted under the task.
     Grant(GrantRow),
     /// Guard: the task's history is still the one that was judged (`outcomes` of its row).
@@ -43,6 +50,10 @@ pub enum Write {
         /// The version the decision read.
         outcomes: i64,
     },
+    /// Effect: an answer that may be given again.
+    Keep(AnswerRow),
+    /// Guard: neither this issuer nor everything is frozen.
+    NotFrozen(String),
     /// Upsert: the task exists from now on; the entry says `opens` if it did not before.
     OpenTask(TaskRow),
     /// Guard: nobody parked the same ask meanwhile.
@@ -53,6 +64,8 @@ pub enum Write {
     Replayed(String),
     /// Guard: the request was pending and is not any more.
     RequestExpired(String),
+    /// Guard: the idempotency key was not used before.
+    Retry(RetryRow),
     /// Guard: the evidence was not used before, or may be used again by its prover.
     Spend(SpentRow),
 }
@@ -228,7 +241,7 @@ async fn read_back(path: &Path, writer: &mut SqliteConnection) -> Result<(), Err
 }
 
 /// `3.51.3` as 3051003, the form of `sqlite3_libversion_number`; unreadable parts count as 0.
-fn number(version: &str) -> u64 {
+pub(crate) fn number(version: &str) -> u64 {
     let mut parts = version
         .split('.')
         .map(|part| part.parse::<u64>().unwrap_or(0));
@@ -237,7 +250,7 @@ fn number(version: &str) -> u64 {
 }
 
 /// WAL-reset corruption is fixed from 3.51.3 on (SECURITY.md §3).
-const OLDEST: u64 = 3_051_003;
+pub(crate) const OLDEST: u64 = 3_051_003;
 
 /// Reading connections: more than cores only wait for each other.
 const READERS: u32 = 4;

@@ -6,15 +6,14 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use data_encoding::BASE64URL_NOPAD;
 use stint_audit::{Digest, Receipt};
-use stint_policy::{Binding, Ceiling, CredentialKind, Grant, Seconds, SpiffeId, Timestamp};
+use stint_policy::{Ceiling, CredentialKind, Grant, Seconds, SpiffeId, Timestamp};
 
 use crate::{
+    audience::Audience,
     credential::{Credential, Form, Unsigned},
     issuer::{self, Issuing},
-    jwt,
-    lint::{self, LintError},
+    jwt, lint,
     profile::Profile,
     scope::Scope,
     signer::Signer,
@@ -26,6 +25,7 @@ mod error;
 mod facts;
 mod parts;
 mod rehearsal;
+mod token;
 
 pub use error::{PrepareError, SignError, Whose};
 pub use parts::{AuthorityParts, SetupError};
@@ -36,8 +36,11 @@ pub struct Authority {
     issuing: Issuing,
     chain_pem: Arc<[String]>,
     certificates: x509::Template,
-    jwt: Arc<dyn Signer>,
+    /// The keys of the tokens, one an algorithm; the first is the default.
+    jwt: Vec<Arc<dyn Signer>>,
     tokens: jwt::Template,
+    /// By `aud`.
+    audiences: BTreeMap<String, (Audience, jwt::Template)>,
     profiles: BTreeMap<String, Profile>,
     trust_domain: String,
     log: String,
@@ -49,12 +52,14 @@ pub struct Authority {
 /// What a grant is to become, with all that is drawn by chance: [`Authority::prepare`] is pure.
 #[derive(Debug)]
 pub enum Order {
-    /// An access token.
+    /// A token of its audience's flavour.
     Jwt {
         /// 128 random bits of its own.
         jti: [u8; 16],
-        /// RFC 7638 thumbprint of the key it is bound to.
-        confirmation: Option<[u8; 32]>,
+        /// What it is bound to.
+        confirmation: Option<BoundTo>,
+        /// The caller's claims that are one text each; an audience's `sub_template` takes immutable ones of them.
+        claims: BTreeMap<String, String>,
     },
     /// A certificate.
     X509 {
@@ -65,16 +70,27 @@ pub enum Order {
     },
 }
 
+/// What a token is good with, and with nothing else: `cnf`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BoundTo {
+    /// The client certificate with this SHA-256 of its DER, by mutual TLS: `x5t#S256` (RFC 8705 §3.1).
+    Certificate([u8; 32]),
+    /// The key of this RFC 7638 thumbprint, by DPoP proofs: `jkt` (RFC 9449 §6.1).
+    Key([u8; 32]),
+}
+
 impl Authority {
     /// The bounds this authority sets on a credential that begins at `now`: for policy to shorten
     /// the grant by and to name.
+    ///
+    /// `audience`: of a token.
     ///
     /// # Errors
     /// [`PrepareError::UnknownProfile`].
     pub fn ceilings(
         &self,
         kind: CredentialKind,
-        profile: &str,
+        (profile, audience): (&str, Option<&str>),
         now: Timestamp,
     ) -> Result<Vec<Ceiling>, PrepareError> {
         let ceiling = |name: &str, not_after| Ceiling {
@@ -82,7 +98,12 @@ impl Authority {
             not_after,
         };
         match kind {
-            CredentialKind::Jwt => Ok(vec![ceiling("jwt", now.plus(self.jwt_max_ttl))]),
+            CredentialKind::Jwt => {
+                let own = audience.and_then(|aud| self.audience(aud));
+                let own = own.map(|own| ceiling("audience", now.plus(own.max_ttl())));
+                let all = ceiling("jwt", now.plus(self.jwt_max_ttl));
+                Ok(std::iter::once(all).chain(own).collect())
+            }
             CredentialKind::None => Ok(Vec::new()),
             CredentialKind::X509 => {
                 let cap = self.profile(profile)?.max_ttl();
@@ -114,9 +135,14 @@ impl Authority {
             (CredentialKind::X509, Order::X509 { key, serial }) => {
                 self.certificate(grant, &key, serial, now)
             }
-            (CredentialKind::Jwt, Order::Jwt { jti, confirmation }) => {
-                self.token(grant, jti, confirmation, now)
-            }
+            (
+                CredentialKind::Jwt,
+                Order::Jwt {
+                    jti,
+                    confirmation,
+                    claims,
+                },
+            ) => self.token(grant, (jti, confirmation), &claims, now),
             (CredentialKind::X509 | CredentialKind::Jwt | CredentialKind::None, _) => {
                 Err(PrepareError::OtherKind)
             }
@@ -210,48 +236,6 @@ impl Authority {
         }
     }
 
-    fn token(
-        &self,
-        grant: Grant,
-        jti: [u8; 16],
-        confirmation: Option<[u8; 32]>,
-        now: Timestamp,
-    ) -> Result<Unsigned, PrepareError> {
-        let bound = grant.not_after().min(now.plus(self.jwt_max_ttl));
-        let audience = grant.audience().ok_or(PrepareError::NoAudience)?.to_owned();
-        match (grant.bind(), confirmation) {
-            (Binding::Bearer, _) | (Binding::Dpop | Binding::Key, Some(_)) => {}
-            (Binding::Dpop | Binding::Key, None) | (Binding::Mtls, _) => {
-                return Err(PrepareError::Unbound);
-            }
-        }
-        let jti = BASE64URL_NOPAD.encode(&jti);
-        let scope = Scope::of(&grant);
-        let own = jwt::Particulars {
-            audience: &audience,
-            issued: now.as_secs(),
-            expires: bound.as_secs(),
-            jti: &jti,
-            confirmation,
-        };
-        if own.expires <= own.issued {
-            return Err(PrepareError::NoLife);
-        }
-        let claims = jwt::Claims::new(self.tokens.issuer(), &grant, &scope, own);
-        let bytes = self.tokens.signing_input(&claims);
-        let bytes = bytes.ok_or(LintError("payload"))?;
-        lint::token(&bytes, &self.tokens, &claims, bound)?;
-        let (not_before, not_after) = (seconds(own.issued), seconds(own.expires));
-        Ok(Unsigned {
-            digest: Digest::of(&bytes),
-            bytes,
-            not_before,
-            not_after,
-            form: Form::Jwt { jti, audience },
-            grant,
-        })
-    }
-
     fn admits(
         &self,
         unsigned: &Unsigned,
@@ -291,23 +275,6 @@ impl Authority {
             chain_pem: Arc::clone(&self.chain_pem),
             serial: serial.hex(),
             spiffe_id: unsigned.grant.caller().clone(),
-            grant: unsigned.grant,
-            not_before: unsigned.not_before,
-            not_after: unsigned.not_after,
-        })
-    }
-
-    fn sign_token(&self, unsigned: Unsigned) -> Result<Credential, SignError> {
-        let Form::Jwt { jti, audience } = unsigned.form else {
-            return Err(SignError::Mismatch);
-        };
-        #[expect(clippy::disallowed_methods, reason = "after the receipt was checked")]
-        let signature = self.jwt.sign(&unsigned.bytes)?;
-        let token = jwt::assemble(unsigned.bytes, &signature).ok_or(SignError::Mismatch)?;
-        Ok(Credential::Jwt {
-            token,
-            audience,
-            jti,
             grant: unsigned.grant,
             not_before: unsigned.not_before,
             not_after: unsigned.not_after,

@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc};
 use stint_audit::Digest;
 use stint_policy::{CredentialKind, Grant, SpiffeId, Timestamp};
 
-use crate::x509::Serial;
+use crate::{jwt::Detail, scope::Scope, signer::Algorithm, x509::Serial};
 
 /// The exact bytes of a credential, linted, with the grant they are of. Made by
 /// [`Authority::prepare`](crate::Authority::prepare) alone; no Clone, no Serialize.
@@ -27,8 +27,15 @@ pub struct Unsigned {
 /// What identifies the credential beside its bytes.
 #[derive(Debug)]
 pub(crate) enum Form {
-    Jwt { jti: String, audience: String },
-    X509 { serial: Serial, key: Digest },
+    Jwt {
+        jti: String,
+        audience: String,
+        algorithm: Algorithm,
+    },
+    X509 {
+        serial: Serial,
+        key: Digest,
+    },
 }
 
 impl Unsigned {
@@ -149,6 +156,13 @@ impl Credential {
         match self {
             Credential::Jwt { grant, .. } | Credential::X509 { grant, .. } => grant,
         }
+    }
+
+    /// What was granted, for `ttl_s` seconds, as an access token's `authorization_details` say it (RFC 9396,
+    /// PROTOCOLS.md §3.2): canonical uids, sorted; their hash where there are more than 32.
+    #[must_use]
+    pub fn authorization_details(&self, ttl_s: i64) -> serde_json::Value {
+        serde_json::json!([Detail::of(&Scope::of(self.grant()), ttl_s)])
     }
 
     /// The first moment of its life.

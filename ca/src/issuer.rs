@@ -40,6 +40,8 @@ pub struct Issuing {
     /// Both ends in seconds since 1970, and both count as inside.
     pub(crate) not_before: i64,
     pub(crate) not_after: i64,
+    /// When the root ends, in seconds since 1970.
+    pub(crate) root_not_after: i64,
     pub(crate) root_spki: Vec<u8>,
 }
 
@@ -71,6 +73,7 @@ impl Issuing {
             subject: issuing.subject().as_raw().to_vec(),
             not_before: issuing.validity().not_before.timestamp(),
             not_after: issuing.validity().not_after.timestamp(),
+            root_not_after: root.validity().not_after.timestamp(),
             root_spki: root.public_key().raw.to_vec(),
             certificate_pem: pem(&der)?,
             root_pem: pem(&root_der)?,

@@ -9,6 +9,7 @@
 //! No clock, no files, no database and no async: times and randomness are arguments, keys arrive
 //! and leave as bytes.
 
+mod audience;
 mod authority;
 mod credential;
 mod profile;
@@ -25,7 +26,12 @@ pub mod issuer;
 pub mod keyfile;
 pub mod signer;
 
-pub use authority::{Authority, AuthorityParts, Order, PrepareError, SetupError, SignError, Whose};
+pub use audience::{
+    Audience, AudienceError, AudienceParts, Flavour, Part, SubTemplate, TemplateError,
+};
+pub use authority::{
+    Authority, AuthorityParts, BoundTo, Order, PrepareError, SetupError, SignError, Whose,
+};
 pub use credential::{Credential, Unsigned};
 pub use profile::{NameSource, Profile, ProfileError};
 pub use subject::{KeyError, SubjectKey};

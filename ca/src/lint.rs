@@ -56,15 +56,15 @@ pub(crate) fn certificate(
 pub(crate) fn token(
     input: &[u8],
     template: &jwt::Template,
-    claims: &jwt::Claims<'_>,
+    claims: &jwt::Payload<'_>,
     bound: Timestamp,
 ) -> Result<(), LintError> {
     let payload = template.payload(input).ok_or(LintError("JOSE header"))?;
-    let read: jwt::Claims<'_> =
-        serde_json::from_slice(&payload).map_err(|_unreadable| LintError("payload"))?;
+    let read = claims.read_back(&payload).ok_or(LintError("payload"))?;
     is("claims", read == *claims)?;
-    is("exp", read.iat < read.exp && read.exp <= bound.as_secs())?;
-    is("iss", read.iss == template.issuer())
+    let (issuer, issued, expires) = read.bounds();
+    is("exp", issued < expires && expires <= bound.as_secs())?;
+    is("iss", issuer == template.issuer())
 }
 
 #[expect(
@@ -291,6 +291,7 @@ const DIGITAL_SIGNATURE: u16 = 1;
 mod tests {
     use super::{LintError, certificate, token};
     use crate::{
+        audience::Flavour,
         jwt,
         profile::Usage,
         scope::Scope,
@@ -437,7 +438,10 @@ mod tests {
 
     #[test]
     fn a_token_of_other_claims_or_beyond_its_bound_is_found() {
-        let tokens = jwt::Template::new("https://stint.example", &signer()).unwrap();
+        let template = || {
+            jwt::Template::new("https://stint.example", &signer(), Flavour::AccessToken).unwrap()
+        };
+        let tokens = template();
         let scope = scope(&["A::\"b\""]);
         let claims = |audience, expires| {
             let own = jwt::Particulars {
@@ -447,25 +451,24 @@ mod tests {
                 jti: "j",
                 confirmation: None,
             };
-            jwt::Claims::of_caller(
+            jwt::Payload::Access(jwt::Claims::of_caller(
                 "https://stint.example",
                 "spiffe://td.example/a",
                 &scope,
                 own,
-            )
+            ))
         };
         let input = tokens.signing_input(&claims("a", 2_000)).unwrap();
         let bound = Timestamp::from_millis(2_000_999);
         let early = Timestamp::from_millis(1_999_999);
-        let check = |input: &[u8], claims: &jwt::Claims<'_>, bound, expected| {
+        let check = |input: &[u8], claims: &jwt::Payload<'_>, bound, expected| {
             assert_eq!(token(input, &tokens, claims, bound), expected);
         };
         let meant = claims("a", 2_000);
         check(&input, &meant, bound, Ok(()));
         check(&input, &meant, early, Err(LintError("exp")));
         check(&input, &claims("b", 2_000), bound, Err(LintError("claims")));
-        let other = jwt::Template::new("https://stint.example", &signer()).unwrap();
-        let foreign = other.signing_input(&meant).unwrap();
+        let foreign = template().signing_input(&meant).unwrap();
         check(&foreign, &meant, bound, Err(LintError("JOSE header")));
     }
 }

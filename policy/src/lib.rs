@@ -9,6 +9,7 @@
 
 mod annotation;
 mod check;
+mod claims;
 mod context;
 mod decide;
 mod decision;
@@ -30,6 +31,7 @@ mod time;
 mod uid;
 
 pub use check::{CaseResult, TestReport};
+pub use claims::{ExtraType, Yields};
 pub use decide::Grant;
 pub use decision::{Decision, Detail, Limits, Need, PolicyHash, Quorum, Reasons, Verdict, Why};
 pub use explain::{

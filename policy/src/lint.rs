@@ -1,10 +1,10 @@
 //! What Stint finds in a policy set beyond Cedar's own checks (POLICY.md §6): errors stop the load, warnings are said.
 //! Findings are about what is written; none of them decides.
 //!
-//! Of POLICY.md's list three are not here: P09 and P56 need the configured issuers, which a set does not know, and P57
-//! is not written yet. P58 is about files: `load` says it.
+//! Of POLICY.md's list three are not here: P09 and P56 need the configured issuers, which a set does not know (`claims`
+//! has them, for whoever knows), and P57 is not written yet. P58 is about files: `load` says it.
 
-mod reading;
+pub(crate) mod reading;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
@@ -16,7 +16,7 @@ use crate::engine::{Engine, Store};
 use crate::load::Text;
 use crate::rule::{APPROVALS, Approvers, Effect, Expr, GROUP, Gate, Place, Rule, Scope};
 use crate::uid::Uid;
-use reading::{behind_has, each, names, pins_somebody, ttl_bounded_safely, words};
+use reading::{behind_has, each, names, pins_somebody, reads_no_phase, ttl_bounded_safely, words};
 
 /// One thing that is wrong, or could be better, with its place.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -236,7 +236,7 @@ pub(crate) fn entities(
     }
 }
 
-/// P01, P04 to P08, P10 to P12, P16, P50, P51, P53, P54: the policies, each by itself and side by side.
+/// P01, P04 to P08, P10 to P12, P16, P50, P51, P53, P54, P59: the policies, each by itself and side by side.
 pub(crate) fn rules(
     rules: &[&Rule],
     declared: &Declared,
@@ -272,6 +272,13 @@ pub(crate) fn rules(
             say(
                 "P53",
                 "no `@max_ttl`: only the profile bounds the life".to_owned(),
+            );
+        }
+        if rule.effect == Effect::Permit && reads_no_phase(rule) {
+            say(
+                "P59",
+                "Terraform plans run whatever a branch says: read `context.origin.phase`"
+                    .to_owned(),
             );
         }
         if rule.effect == Effect::Forbid && behind_has(rule) {

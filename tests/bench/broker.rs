@@ -1,15 +1,20 @@
 //! The broker under load, and what is asked of it.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::fs::OpenOptions;
+use std::io::Write as _;
+use std::net::{IpAddr, Ipv4Addr};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
-use rcgen::{CertificateParams, KeyPair, PKCS_ECDSA_P256_SHA256};
+use rcgen::{CertificateParams, CertifiedKey, KeyPair, PKCS_ECDSA_P256_SHA256};
+use rustls::{ClientConfig, RootCertStore};
 use serde_json::{Value, json};
 use stint_broker::authenticate::Evidence;
 use stint_broker::clock::{Clock, SystemClock};
 use stint_broker::config::{Config, Secret};
 use stint_broker::dev::{Issuer, Mint};
+use stint_broker::http::listen::phase::Phase;
 use stint_broker::init::write_policies;
 use stint_broker::issue::Broker;
 use stint_broker::keyring::Folder;
@@ -21,18 +26,29 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio_rustls::TlsConnector;
 
-use crate::load::{self, Run};
+use crate::load::{self, Run, Target};
 
 /// A broker that serves, and its fake GitHub.
 pub(crate) struct Bench {
     runtime: Runtime,
-    address: SocketAddr,
+    pub(crate) target: Target,
+    door: Door,
     github: Issuer,
     broker: Arc<Broker>,
     serving: JoinHandle<()>,
-    stop: watch::Sender<bool>,
+    stop: watch::Sender<Phase>,
     pub(crate) folder: TempDir,
+}
+
+/// By which route a broker is asked, and over what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Door {
+    /// `POST /v1/grants`, in the clear.
+    Grants,
+    /// `POST /oauth2/token`, over TLS.
+    Token,
 }
 
 /// The kinds of credential.
@@ -52,20 +68,21 @@ impl Wanted {
 }
 
 impl Bench {
-    pub(crate) fn start() -> Bench {
+    pub(crate) fn start(door: Door) -> Bench {
         // On the disk that holds `target`, since /tmp may be memory.
         let folder = tempfile::Builder::new()
             .prefix("stint-bench-")
             .tempdir_in(env!("CARGO_TARGET_TMPDIR"))
             .unwrap();
         let runtime = load::runtime("broker", 2);
-        let (stop, stopped) = watch::channel(false);
-        let (address, github, service) = runtime.block_on(service(folder.path()));
+        let (stop, stopped) = watch::channel(Phase::Serving);
+        let (target, github, service) = runtime.block_on(service(folder.path(), door));
         let broker = Arc::clone(&service.app.broker);
         let serving = runtime.spawn(service.run(stopped));
         Bench {
             runtime,
-            address,
+            target,
+            door,
             github,
             broker,
             serving,
@@ -76,17 +93,35 @@ impl Bench {
 
     /// Asks `asks` times, by fresh tokens.
     pub(crate) fn run(&self, wanted: Wanted, connections: usize, asks: usize) -> Run {
-        load::run(self.address, self.requests(wanted, asks), connections, 201)
+        let status = match self.door {
+            Door::Grants => 201,
+            Door::Token => 200,
+        };
+        let requests = self.requests(wanted, asks);
+        load::run(&self.target, requests, connections, status)
+    }
+
+    /// Whole requests, each with a token of its own.
+    pub(crate) fn asks(&self, asks: usize) -> Vec<Arc<[u8]>> {
+        self.requests(Wanted::Jwt, asks)
+    }
+
+    /// A request for a JWT with this token, by the door of this broker, for the environment of team `team`.
+    pub(crate) fn with_token(&self, token: &str, team: usize) -> Arc<[u8]> {
+        let credential = json!({ "kind": "jwt", "audience": AUDIENCE });
+        self.written(token, team, &credential)
+    }
+
+    /// Its token, good once.
+    pub(crate) fn one_token(&self, number: usize) -> String {
+        self.token(0, number)
     }
 
     /// acme/web, as its token is read.
     pub(crate) fn caller(&self) -> Principal {
         let now = SystemClock.now();
         let token = self.github.mint(&Mint::default(), now).unwrap();
-        let evidence = Evidence {
-            token: Secret::new(token),
-            proof: None,
-        };
+        let evidence = Evidence::token(Secret::new(token), None);
         let caller = self
             .runtime
             .block_on(self.broker.roster.authenticate(&evidence, now))
@@ -94,11 +129,13 @@ impl Bench {
         caller.principal().clone()
     }
 
-    pub(crate) fn stop(self) {
+    /// Stops it, and leaves its folder.
+    pub(crate) fn stop(self) -> TempDir {
         // Who holds the broker holds its ledger open.
         drop(self.broker);
-        self.stop.send_replace(true);
+        self.stop.send_replace(Phase::Draining);
         self.runtime.block_on(self.serving).unwrap();
+        self.folder
     }
 
     /// Signing 2048 bits takes a millisecond: half of them on another thread.
@@ -121,26 +158,22 @@ impl Bench {
     fn request(&self, wanted: Wanted, number: usize, key: &KeyPair) -> Arc<[u8]> {
         let team = number % TEAMS;
         let credential = match wanted {
-            Wanted::Jwt => json!({ "kind": "jwt", "audience": "https://deploy.example" }),
+            Wanted::Jwt => json!({ "kind": "jwt", "audience": AUDIENCE }),
             Wanted::X509 => {
                 let csr = CertificateParams::default().serialize_request(key).unwrap();
                 json!({ "kind": "x509", "csr": csr.pem().unwrap() })
             }
         };
-        let ask = json!({
-            "action": "deploy",
-            "resources": [format!("Environment::\"team-{team}/web\"")],
-            "credential": credential,
-            "ttl_s": 300,
-        });
-        let (token, body) = (self.token(team, number), ask.to_string());
-        format!(
-            "POST /v1/grants HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n\
-             Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
-            body.len()
-        )
-        .into_bytes()
-        .into()
+        self.written(&self.token(team, number), team, &credential)
+    }
+
+    fn written(&self, token: &str, team: usize, credential: &Value) -> Arc<[u8]> {
+        let resource = format!("Environment::\"team-{team}/web\"");
+        let text = match self.door {
+            Door::Grants => by_grants(token, &resource, credential),
+            Door::Token => by_token(token, &resource, credential),
+        };
+        text.into_bytes().into()
     }
 
     fn token(&self, team: usize, number: usize) -> String {
@@ -166,16 +199,65 @@ impl Bench {
     }
 }
 
-async fn service(folder: &Path) -> (SocketAddr, Issuer, Service) {
+fn by_grants(token: &str, resource: &str, credential: &Value) -> String {
+    let ask = json!({ "action": "deploy", "resources": [resource], "credential": credential, "ttl_s": 300 });
+    let body = ask.to_string();
+    format!(
+        "POST /v1/grants HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n\
+         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+}
+
+/// The same ask in OAuth's words (RFC 8693, RFC 9396).
+fn by_token(token: &str, resource: &str, credential: &Value) -> String {
+    let details = json!([{ "type": "stint_task", "action": "deploy", "resources": [resource], "ttl_s": 300 }]);
+    let details = details.to_string();
+    let mut form = vec![
+        (
+            "grant_type",
+            "urn:ietf:params:oauth:grant-type:token-exchange",
+        ),
+        ("subject_token", token),
+        ("subject_token_type", "urn:ietf:params:oauth:token-type:jwt"),
+        ("authorization_details", &details),
+    ];
+    match credential["csr"].as_str() {
+        Some(csr) => form.extend([
+            ("requested_token_type", "urn:stint:token-type:x509"),
+            ("csr", csr),
+        ]),
+        None => form.push(("audience", AUDIENCE)),
+    }
+    let url = reqwest::Url::parse_with_params("https://localhost", form).unwrap();
+    let body = url.query().unwrap();
+    format!(
+        "POST /oauth2/token HTTP/1.1\r\nHost: localhost\r\n\
+         Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+}
+
+async fn service(folder: &Path, door: Door) -> (Target, Issuer, Service) {
     let api = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let address = api.local_addr().unwrap();
-    let url = format!("http://localhost:{}", address.port());
+    let (scheme, tls, lines) = match door {
+        Door::Grants => ("http", None, String::new()),
+        Door::Token => {
+            let (connector, lines) = tls(folder);
+            ("https", Some(connector), lines)
+        }
+    };
+    let url = format!("{scheme}://localhost:{}", address.port());
     let policy = folder.join("policy");
     write_policies(&policy, &policies(10 + TEAMS)).unwrap();
     let github = Issuer::all(&url).unwrap().remove(0);
-    let config = Config::parse("bench", &config(&url, folder, &github), folder)
-        .unwrap()
-        .config;
+    let lines = format!("listen = \"{address}\"\n{lines}");
+    // For the program, which takes no issuer whose key is public.
+    let text = config(&url, folder, &lines);
+    std::fs::write(folder.join("stint.toml"), &text).unwrap();
+    let text = text + &github.config();
+    let config = Config::parse("bench", &text, folder).unwrap().config;
     let keys = Folder {
         dir: &config.keys.dir,
         passphrase: None,
@@ -192,16 +274,52 @@ async fn service(folder: &Path) -> (SocketAddr, Issuer, Service) {
     let service = Service::start(config, Arc::new(SystemClock), Absent::Begin, doors)
         .await
         .unwrap();
-    (address, github, service)
+    let target = Target {
+        address,
+        from: IpAddr::V4(Ipv4Addr::LOCALHOST),
+        tls,
+    };
+    (target, github, service)
 }
 
-fn config(url: &str, folder: &Path, github: &Issuer) -> String {
+/// A certificate of the broker's own and who trusts it, and the config that serves it.
+fn tls(folder: &Path) -> (TlsConnector, String) {
+    let CertifiedKey { cert, signing_key } =
+        rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    write(&folder.join("tls.pem"), &cert.pem());
+    write(&folder.join("tls.key"), &signing_key.serialize_pem());
+    let mut roots = RootCertStore::empty();
+    roots.add(cert.der().clone()).unwrap();
+    drop(rustls::crypto::ring::default_provider().install_default());
+    let client = ClientConfig::builder()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let folder = folder.display();
+    let lines =
+        format!(r#"tls = {{ cert = "{folder}/tls.pem", key = {{ file = "{folder}/tls.key" }} }}"#);
+    (TlsConnector::from(Arc::new(client)), lines)
+}
+
+/// A file that nobody else may read.
+fn write(path: &Path, text: &str) {
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+        .unwrap();
+    file.write_all(text.as_bytes()).unwrap();
+}
+
+fn config(url: &str, folder: &Path, server: &str) -> String {
     let folder = folder.display();
     format!(
         r#"version = 1
 [server]
 url = "{url}"
+{server}
 [ops]
+listen = "127.0.0.1:0"
 socket = "{folder}/stintd.sock"
 [store]
 url = "sqlite:{folder}/stint.db"
@@ -216,8 +334,7 @@ trust_domain = "acme.dev"
 dir = "{folder}/policy"
 [limits]
 asks_per_caller = "100000/s"
-{issuer}"#,
-        issuer = github.config(),
+"#,
     )
 }
 
@@ -256,5 +373,7 @@ fn repository(team: usize) -> String {
     format!("{}", 7_000_000 + team)
 }
 
+/// For whom the JWTs are.
+const AUDIENCE: &str = "https://deploy.example";
 /// Callers; with the sample's ten policies they make a hundred.
 const TEAMS: usize = 90;

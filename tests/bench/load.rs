@@ -1,17 +1,51 @@
 //! The generator: keep-alive connections, requests that were written beforehand, as little work as an answer allows.
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::pki_types::ServerName;
 use stint_broker::clock::Stopwatch;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpSocket;
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinSet;
+use tokio_rustls::TlsConnector;
 
 use crate::cpu;
+
+/// Where requests go, and how.
+#[derive(Clone)]
+pub(crate) struct Target {
+    pub(crate) address: SocketAddr,
+    /// The peer to come from: 127.0.0.0/8 has many.
+    pub(crate) from: IpAddr,
+    /// Without it, in the clear.
+    pub(crate) tls: Option<TlsConnector>,
+}
+
+impl Target {
+    /// A connection, its handshake done.
+    pub(crate) async fn connect(&self) -> Box<dyn Stream> {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind(SocketAddr::new(self.from, 0)).unwrap();
+        let stream = socket.connect(self.address).await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        match &self.tls {
+            None => Box::new(stream),
+            Some(tls) => {
+                let name = ServerName::try_from("localhost").unwrap();
+                Box::new(tls.connect(name, stream).await.unwrap())
+            }
+        }
+    }
+}
+
+/// A connection, in the clear or not.
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
 
 /// What a run came to.
 #[derive(Debug)]
@@ -72,12 +106,7 @@ pub(crate) fn runtime(name: &str, workers: usize) -> Runtime {
 
 /// Sends `requests`, whole HTTP/1.1 texts, over `connections`, for as long as [`LIMIT`]; each must be answered by
 /// `status`.
-pub(crate) fn run(
-    to: SocketAddr,
-    requests: Vec<Arc<[u8]>>,
-    connections: usize,
-    status: u16,
-) -> Run {
+pub(crate) fn run(to: &Target, requests: Vec<Arc<[u8]>>, connections: usize, status: u16) -> Run {
     let generator = runtime("load", 1);
     let first = Arc::clone(&requests[0]);
     let requests: Arc<[Arc<[u8]>]> = requests.into();
@@ -87,10 +116,10 @@ pub(crate) fn run(
         let mut lanes = JoinSet::new();
         let watch = Stopwatch::start();
         for lane in 0..connections {
-            let requests = Arc::clone(&requests);
+            let (requests, to) = (Arc::clone(&requests), to.clone());
             lanes.spawn(async move {
                 let mine = requests.iter().skip(lane).step_by(connections);
-                Lane::open(to).await.all(mine, status).await
+                Lane::open(&to).await.all(mine, status).await
             });
         }
         let done = lanes.join_all().await;
@@ -121,18 +150,16 @@ pub(crate) fn run(
 
 /// One connection.
 struct Lane {
-    stream: TcpStream,
+    stream: Box<dyn Stream>,
     latencies: Vec<f64>,
     commits: Vec<u64>,
     last: Vec<u8>,
 }
 
 impl Lane {
-    async fn open(to: SocketAddr) -> Lane {
-        let stream = TcpStream::connect(to).await.unwrap();
-        stream.set_nodelay(true).unwrap();
+    async fn open(to: &Target) -> Lane {
         Lane {
-            stream,
+            stream: to.connect().await,
             latencies: Vec::new(),
             commits: Vec::new(),
             last: Vec::with_capacity(16 * 1024),
@@ -170,12 +197,15 @@ impl Lane {
 }
 
 /// Bytes of the answer, head and body, once its head is there.
-fn length(answer: &[u8]) -> Option<usize> {
+pub(crate) fn length(answer: &[u8]) -> Option<usize> {
     let text = std::str::from_utf8(answer).ok()?;
     let end = text.find("\r\n\r\n")?;
-    let (_, after) = text.get(..end)?.split_once("content-length: ")?;
-    let body: usize = after.lines().next()?.parse().ok()?;
-    Some(end + 4 + body)
+    let body = text.get(..end)?.lines().find_map(|line| {
+        let (name, value) = line.split_once(": ")?;
+        name.eq_ignore_ascii_case("content-length")
+            .then(|| value.parse::<usize>())
+    })?;
+    Some(end + 4 + body.ok()?)
 }
 
 /// The size in a receipt's checkpoint, as it lies in a JSON string.

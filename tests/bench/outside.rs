@@ -44,7 +44,7 @@ fn dev(report: &mut Report, stintd: &Path) {
     ready.sort_by(f64::total_cmp);
     report.figure("stintd dev", "ready after ms, median of 5", ready[2]);
     let (child, _) = Running::start(stintd, folder.path());
-    report.figure("stintd dev", "idle RSS, MB", child.rss());
+    report.figure("stintd dev", "idle RSS, MB", rss(&child.0));
 }
 
 /// A `stintd dev` that ends with this value.
@@ -68,15 +68,16 @@ impl Running {
         });
         (Running(child), broker.expect("stintd dev starts"))
     }
+}
 
-    fn rss(&self) -> f64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.0.id())).unwrap();
-        let line = status
-            .lines()
-            .find_map(|line| line.strip_prefix("VmRSS:"))
-            .unwrap();
-        line.trim().trim_end_matches(" kB").parse::<f64>().unwrap() / 1e3
-    }
+/// Memory of a program that runs, MB.
+pub(crate) fn rss(child: &Child) -> f64 {
+    let status = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))
+        .unwrap();
+    line.trim().trim_end_matches(" kB").parse::<f64>().unwrap() / 1e3
 }
 
 impl Drop for Running {

@@ -26,7 +26,7 @@ use stint_ca::SubjectKey;
 use crate::broker::{Bench, Wanted};
 use crate::cpu;
 use crate::decisions::{self, Question};
-use crate::load::{self, Run};
+use crate::load::{self, Run, Target};
 
 /// Processor time per grant, microseconds; and the disk's.
 #[derive(Debug)]
@@ -146,7 +146,12 @@ fn http(run: &Run, connections: usize, times: usize) -> f64 {
     let router = Router::new().route("/v1/grants", post(answer));
     let serving = runtime.spawn(async move { axum::serve(listening, router).await });
     let requests = vec![Arc::clone(&run.sample.0); times];
-    let cost = load::run(address, requests, connections, 201).broker_us();
+    let to = Target {
+        address,
+        from: address.ip(),
+        tls: None,
+    };
+    let cost = load::run(&to, requests, connections, 201).broker_us();
     serving.abort();
     cost
 }

@@ -1,7 +1,7 @@
 //! What a grant costs, against what its raw parts cost in the same run:
 //!
 //! ```text
-//! cargo bench -p stint-tests --bench walk [-- --quick --json --only 'JWT at 32']
+//! cargo bench -p stint-tests --bench walk [-- --quick --json --only 'JWT at 32' --only doors]
 //! ```
 //!
 //! A real broker (its own runtime with two workers, SQLite on the disk of `target`, durable commits) is asked over
@@ -36,14 +36,16 @@
 mod broker;
 mod cpu;
 mod decisions;
+mod doors;
 mod load;
 mod outside;
 mod parts;
+mod peer;
 mod report;
 
 use stint_broker::clock::Stopwatch;
 
-use broker::{Bench, Wanted};
+use broker::{Bench, Door, Wanted};
 use load::Run;
 use parts::Parts;
 use report::{Form, Report};
@@ -58,9 +60,13 @@ fn main() {
         Form::Table
     });
     let watch = Stopwatch::start();
+    if only.as_ref().is_some_and(|only| only == "doors") {
+        doors::measure(&mut report, scale);
+        return;
+    }
 
     report.title("the walk, durable, 100 policies");
-    let bench = Bench::start();
+    let bench = Bench::start(Door::Grants);
     bench.run(Wanted::Jwt, CONNECTIONS, 1_000 / scale); // caches, files, the allocator
     for (wanted, one, many) in [(Wanted::Jwt, 1_500, 16_000), (Wanted::X509, 1_500, 10_000)] {
         for (connections, asks) in [(1, one), (CONNECTIONS, many)] {
@@ -69,16 +75,20 @@ fn main() {
                 continue;
             }
             let run = bench.run(wanted, connections, asks / scale);
+            if (wanted, connections) == (Wanted::Jwt, CONNECTIONS) {
+                peer::measure(&mut report, CONNECTIONS, 4_000 / scale, run.rate());
+            }
             let parts = Parts::measure(&bench, (wanted, connections), &run, scale);
             walk(&mut report, (&name, connections), &run, &parts);
         }
     }
     let caller = bench.caller();
-    bench.stop();
+    drop(bench.stop());
     if only.is_some() {
         return;
     }
 
+    doors::measure(&mut report, scale);
     report.title("decisions in process, one thread");
     decisions::measure(&mut report, &caller, scale);
     report.title("the programs");

@@ -19,8 +19,8 @@ pub(crate) struct Step {
     pub(crate) expected: Vec<String>,
 }
 
-const HOW: [&str; 9] = [
-    "console", "ask", "answer", "config", "tests", "policy", "refused", "help", "text",
+const HOW: [&str; 10] = [
+    "console", "ask", "answer", "config", "issuer", "tests", "policy", "refused", "help", "text",
 ];
 
 impl Block {

@@ -116,7 +116,10 @@ impl Desk {
             };
         }
         if block.has("config") {
-            return self.config(block);
+            return self.config(block, "");
+        }
+        if block.has("issuer") {
+            return self.config(block, REST);
         }
         if block.has("policy") || block.has("tests") || block.value("refused").is_some() {
             return policy(block);
@@ -258,18 +261,19 @@ impl Desk {
         )
     }
 
-    /// A whole stint.toml, as an operator would have it checked.
-    fn config(&self, block: &Block) -> Result<(), String> {
+    /// A whole stint.toml, or `rest` and what is added to it, as an operator would have it checked.
+    fn config(&self, block: &Block, rest: &str) -> Result<(), String> {
         let folder = tempfile::tempdir_in(self.temp.path()).unwrap();
         let policy = folder.path().join("policy");
-        stint_broker::init::write_policies(&policy, &stint_policy::sample()).unwrap();
+        stint_broker::init::write_policies(&policy, &sample(block)).unwrap();
         let file = folder.path().join("stint.toml");
-        fs::write(&file, block.text()).unwrap();
+        fs::write(&file, format!("{rest}{}", block.text())).unwrap();
         fs::write(
             folder.path().join("stint-keys"),
             "correct horse battery staple",
         )
         .unwrap();
+        stint_tests::broker::write_secret(&folder.path().join("rs256.key"), RSA);
         let mut check = at(&self.temp, &self.programs, self.programs.join("stintd"));
         check.env("CREDENTIALS_DIRECTORY", folder.path());
         let output = check.args(["check", "-c"]).arg(&file).output().unwrap();
@@ -280,6 +284,20 @@ impl Desk {
             Err(block.fault(0, format!("stintd check says\n{said}")))
         }
     }
+}
+
+/// The sample set; its schema declares the texts of `extra=…`.
+fn sample(block: &Block) -> Files {
+    let mut files = stint_policy::sample();
+    if let Some(names) = block.value("extra") {
+        let member = |name| format!("{name}?: String");
+        let members: Vec<String> = names.split(',').map(member).collect();
+        let schema = files.get("schema.cedarschema").unwrap();
+        let schema = String::from_utf8(schema.to_vec()).unwrap();
+        let extra = format!("type Extra = {{ {} }};\n{schema}", members.join(", "));
+        files.insert("schema.cedarschema", extra);
+    }
+    files
 }
 
 /// Beside the sample set.
@@ -392,5 +410,23 @@ impl Drop for Desk {
     }
 }
 
+/// What stands for the key an operator brings: published, and good for nothing else.
+const RSA: &[u8] = include_bytes!("../../ca/src/signer/software/rs256-test.pk8");
+
+/// A stint.toml without issuers.
+const REST: &str = r#"version = 1
+[server]
+url = "https://stint.acme.dev"
+[store]
+url = "sqlite:stint.db"
+[ledger]
+pin = "ledger.pin"
+[keys]
+dir = "keys"
+[ca]
+trust_domain = "acme.dev"
+[policy]
+dir = "policy"
+"#;
 /// No step takes longer, even on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);

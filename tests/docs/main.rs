@@ -9,7 +9,8 @@
 //! | `console dev` | the start of that broker: its output is compared |
 //! | `json ask=PATH [ref=REF]` | sent with a fresh token of acme/web; a `csr` with `…` is filled in |
 //! | `json answer=STATUS` | what came back, member by member; `…` stands for any text or any value |
-//! | `toml config` | `stintd check` accepts it beside the sample policies |
+//! | `toml config [extra=A,B]` | `stintd check` accepts it beside the sample policies, whose `type Extra` has these texts |
+//! | `toml issuer` | the same, with the rest of a stint.toml before it |
 //! | `toml tests` | cases that the sample policies pass |
 //! | `cedar policy`, `cedar refused=RULE` | loads beside the sample policies; is refused by that rule |
 //! | `text help=TABLE` | is what the program says about that table of stint.toml |

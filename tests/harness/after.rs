@@ -18,6 +18,7 @@ use stint_wire::{Credential, Granted};
 
 use crate::answer::Answer;
 use crate::broker::TestBroker;
+use crate::issuer;
 use crate::log;
 
 /// Whether every recorded grant reached its client.
@@ -102,6 +103,51 @@ impl Released {
                 token: None,
             },
         }
+    }
+}
+
+impl Released {
+    /// Of a 200 of the token endpoint.
+    pub(crate) fn of_token(answer: &Answer) -> Self {
+        let granted = answer.exchanged();
+        let (grant, seq) = (granted.grant, granted.ledger.seq);
+        let issued = granted.access_token.expose();
+        match granted.serial {
+            None => {
+                let (input, signature) = issued.rsplit_once('.').unwrap();
+                let jti = &issuer::claims(issued)["jti"];
+                Self {
+                    grant,
+                    seq,
+                    tbs: Digest::of(input.as_bytes()),
+                    unique: jti.as_str().unwrap().to_owned(),
+                    token: Some(signature.to_owned()),
+                }
+            }
+            Some(serial) => {
+                let end = "-----END CERTIFICATE-----\n";
+                let (leaf, _) = issued.split_once(end).unwrap();
+                Self {
+                    grant,
+                    seq,
+                    tbs: tbs(&format!("{leaf}{end}")),
+                    unique: serial,
+                    token: None,
+                }
+            }
+        }
+    }
+}
+
+impl Seen {
+    /// Takes note of a credential; a certificate that is given again is the same one.
+    pub(crate) fn took(&mut self, released: Option<Released>) {
+        let again = |new: &Released| {
+            let mut known = self.released.iter();
+            known.any(|old| (&old.grant, old.tbs) == (&new.grant, new.tbs))
+        };
+        let new = released.filter(|released| !again(released));
+        self.released.extend(new);
     }
 }
 

@@ -4,6 +4,7 @@ use reqwest::StatusCode;
 use reqwest::header::HeaderMap;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use stint_wire::oauth::{OAuthError, TokenGranted, TokenRefused};
 use stint_wire::{Code, DryRun, Granted, Held, Problem};
 
 /// A whole answer.
@@ -55,6 +56,39 @@ impl Answer {
     #[must_use]
     pub fn granted(&self) -> Granted {
         self.expect(201)
+    }
+
+    /// A 200 of the token endpoint.
+    #[must_use]
+    pub fn exchanged(&self) -> TokenGranted {
+        let granted = self.expect(200);
+        assert_eq!(self.header("content-type"), "application/json");
+        assert_eq!(self.header("cache-control"), "no-store");
+        granted
+    }
+
+    /// A refusal of the token endpoint by this word, with its status and headers.
+    #[must_use]
+    pub fn no_token(&self, error: OAuthError) -> TokenRefused {
+        let refused: TokenRefused = serde_json::from_slice(&self.body)
+            .unwrap_or_else(|why| panic!("{why}: {} {}", self.status, self.text()));
+        assert_eq!(refused.error, error, "{}", self.text());
+        let status = match error {
+            OAuthError::InvalidClient => 401,
+            OAuthError::TemporarilyUnavailable => refused.code.status(),
+            _ if refused.code == Code::TooLarge => 413,
+            _ => 400,
+        };
+        assert_eq!(self.status, status, "{}", self.text());
+        assert_eq!(self.header("content-type"), "application/json");
+        assert_eq!(self.header("cache-control"), "no-store");
+        let legal = |c: char| matches!(c, ' '..='~') && !matches!(c, '"' | '\\');
+        assert!(
+            refused.error_description.chars().all(legal),
+            "{}",
+            self.text()
+        );
+        refused
     }
 
     /// A 202.

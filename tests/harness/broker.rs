@@ -10,6 +10,7 @@ use reqwest::header::{CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue};
 use stint_audit::Checkpoint;
 use stint_broker::clock::{Clock as _, SystemClock};
 use stint_broker::config::Config;
+use stint_broker::http::listen::phase::Phase;
 use stint_broker::keyring::Folder;
 use stint_broker::serve::{Doors, Service};
 use stint_broker::start::{self, Absent, StartError};
@@ -29,6 +30,7 @@ use crate::database;
 use crate::issuer::{Issuers, Like};
 use crate::log;
 use crate::process::Stintd;
+use crate::tls::Pki;
 
 /// The broker's name, wherever it listens: `iss` of what it signs, audience of what it accepts.
 pub const URL: &str = "http://localhost:8640";
@@ -39,7 +41,10 @@ pub struct Setup {
     files: Files,
     lines: Vec<(&'static str, String)>,
     swaps: Vec<(&'static str, &'static str)>,
+    more: String,
     limits: &'static str,
+    tls: bool,
+    beside: Vec<(&'static str, Vec<u8>)>,
     now: Timestamp,
 }
 
@@ -54,6 +59,8 @@ pub struct TestBroker {
     config: String,
     api: SocketAddr,
     http: Client,
+    pki: Option<Pki>,
+    identity: Option<String>,
     server: Server,
     log_from: usize,
     pub(crate) seen: Mutex<Seen>,
@@ -64,7 +71,7 @@ pub struct TestBroker {
 #[derive(Debug)]
 enum Server {
     Here {
-        stop: watch::Sender<bool>,
+        stop: watch::Sender<Phase>,
         task: JoinSet<()>,
     },
     Nobody,
@@ -78,7 +85,10 @@ impl Default for Setup {
             files: stint_policy::sample(),
             lines: Vec::new(),
             swaps: Vec::new(),
+            more: String::new(),
             limits: NO_LIMITS,
+            tls: false,
+            beside: Vec::new(),
             now,
         }
     }
@@ -108,11 +118,32 @@ impl Setup {
         self
     }
 
+    /// With more tables of the config: `[issuer.NAME]` of an [`crate::evil::Evil`].
+    #[must_use]
+    pub fn tables(mut self, text: &str) -> Self {
+        self.more.push_str(text);
+        self
+    }
+
     /// Taking every change of the policy folder as soon as it is written, and not only when told.
     #[must_use]
     pub fn watching(mut self) -> Self {
         self.swaps
             .push(("reload = \"signal\"", "reload = \"watch\""));
+        self
+    }
+
+    /// With TLS of its own. The names of the configuration stay as they are: only the way there differs.
+    #[must_use]
+    pub fn tls(mut self) -> Self {
+        self.tls = true;
+        self
+    }
+
+    /// With a secret file beside the config: a key that the operator brings.
+    #[must_use]
+    pub fn secret_file(mut self, name: &'static str, bytes: &[u8]) -> Self {
+        self.beside.push((name, bytes.to_vec()));
         self
     }
 
@@ -135,7 +166,7 @@ impl Setup {
     ///
     /// # Panics
     /// When it does not start.
-    pub async fn start(self) -> TestBroker {
+    pub async fn start(mut self) -> TestBroker {
         log::keep();
         // The first to install wins, and all install the same.
         drop(rustls::crypto::ring::default_provider().install_default());
@@ -148,6 +179,10 @@ impl Setup {
         std::fs::create_dir(&policy).unwrap();
         init::write_policies(&policy, &self.files).unwrap();
         let mut config = config(folder.path(), &issuers, self.limits);
+        config.push_str(&self.more);
+        let pki = self.tls.then(|| Pki::new(folder.path()));
+        self.lines
+            .extend(pki.as_ref().map(|pki| ("server", pki.config())));
         for (table, line) in &self.lines {
             let head = format!("[{table}]\n");
             assert!(config.contains(&head), "no {head}");
@@ -155,6 +190,9 @@ impl Setup {
         }
         for (from, to) in self.swaps {
             config = config.replacen(from, to, 1);
+        }
+        for (name, bytes) in self.beside {
+            write_secret(&folder.path().join(name), &bytes);
         }
         let clock = Arc::new(TestClock::at(self.now));
         let parsed = Config::parse("test", &config, folder.path())
@@ -173,11 +211,14 @@ impl Setup {
             config,
             api: SocketAddr::from((Ipv4Addr::LOCALHOST, 1)),
             http: Client::builder().no_proxy().build().unwrap(),
+            pki,
+            identity: None,
             server: Server::Nobody,
             log_from: log::length(),
             seen: Mutex::default(),
             finished: false,
         };
+        broker.http = broker.client();
         broker.open(Absent::Begin).await.unwrap();
         let trust = broker.get("/v1/trust").await.json();
         let vkey = trust["ledger"]["vkey"].as_str().unwrap().to_owned();
@@ -234,9 +275,46 @@ impl TestBroker {
     pub async fn get(&self, path: &str) -> Answer {
         let request = self
             .http
-            .get(format!("http://{}{path}", self.api))
+            .get(format!("{}{path}", self.base()))
             .header(HOST, "localhost:8640");
         Answer::read(request.send().await.unwrap()).await.unwrap()
+    }
+
+    /// Where the API listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.api
+    }
+
+    /// The same as a URL.
+    #[must_use]
+    pub fn base(&self) -> String {
+        let scheme = if self.pki.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}", self.api)
+    }
+
+    /// The root of its listener, where it has TLS.
+    ///
+    /// # Panics
+    /// When it has none.
+    #[must_use]
+    pub fn pki(&self) -> &Pki {
+        self.pki.as_ref().unwrap()
+    }
+
+    /// From now on shows this certificate with its key, PEM, or none.
+    pub fn present(&mut self, identity: Option<&str>) {
+        self.identity = identity.map(str::to_owned);
+        self.http = self.client();
+    }
+
+    /// A new client, with connections of its own.
+    #[must_use]
+    pub fn client(&self) -> Client {
+        match &self.pki {
+            Some(pki) => pki.client(self.identity.as_deref()),
+            None => Client::builder().no_proxy().build().unwrap(),
+        }
     }
 
     /// Any request to the API.
@@ -309,16 +387,15 @@ impl TestBroker {
         let method = method.parse().unwrap();
         let request = self
             .http
-            .request(method, format!("http://{}{path}", self.api))
+            .request(method, format!("{}{path}", self.base()))
             .headers(map);
         let answer = Answer::read(request.body(body.to_vec()).send().await?).await?;
-        if answer.status == 201 {
-            self.seen
-                .lock()
-                .unwrap()
-                .released
-                .push(Released::of(&answer));
-        }
+        let released = match (answer.status.as_u16(), path) {
+            (200, "/oauth2/token") => Some(Released::of_token(&answer)),
+            (201, _) => Some(Released::of(&answer)),
+            (_, _) => None,
+        };
+        self.seen.lock().unwrap().took(released);
         Ok(answer)
     }
 
@@ -349,6 +426,42 @@ impl TestBroker {
         Answer::read(request.send().await.unwrap()).await.unwrap()
     }
 
+    /// A command on the operator socket, with a JSON body.
+    ///
+    /// # Panics
+    /// When there is no answer.
+    pub async fn command(&self, path: &str, body: &serde_json::Value) -> Answer {
+        let client = Client::builder()
+            .unix_socket(self.path("stintd.sock"))
+            .build()
+            .unwrap();
+        let request = client
+            .post(format!("http://localhost{path}"))
+            .header(CONTENT_TYPE, "application/json")
+            .body(body.to_string());
+        Answer::read(request.send().await.unwrap()).await.unwrap()
+    }
+
+    /// The line of one check in `/readyz?verbose`, such as `issuer github`.
+    ///
+    /// # Panics
+    /// When there is no such check.
+    pub async fn check(&self, name: &str) -> serde_json::Value {
+        let checks = self.operator("GET", "/readyz?verbose").await.json();
+        let checks = checks.as_array().unwrap().clone();
+        let found = checks.into_iter().find(|check| check["check"] == name);
+        found.unwrap_or_else(|| panic!("no check {name}"))
+    }
+
+    /// Replaces text of the config, for the next start.
+    ///
+    /// # Panics
+    /// When it is not there.
+    pub fn reconfigure(&mut self, from: &str, to: &str) {
+        assert!(self.config.contains(from), "no {from}");
+        self.config = self.config.replacen(from, to, 1);
+    }
+
     /// The newest signed head.
     pub async fn checkpoint(&self) -> Checkpoint {
         let note = self.get("/v1/ledger/checkpoint").await.text();
@@ -369,14 +482,14 @@ impl TestBroker {
     pub async fn stop(&mut self) {
         match std::mem::replace(&mut self.server, Server::Nobody) {
             Server::Here { stop, task } => {
-                stop.send_replace(true);
+                stop.send_replace(Phase::Draining);
                 task.join_all().await;
             }
             Server::Nobody => {}
             Server::Process(mut stintd) => stintd.terminate().await,
         }
         // A pooled connection to a server that is gone would fail the next request.
-        self.http = Client::builder().no_proxy().build().unwrap();
+        self.http = self.client();
     }
 
     /// Kills the program that serves, as a power cut would.
@@ -389,7 +502,7 @@ impl TestBroker {
             panic!("only a process can be killed");
         };
         stintd.kill();
-        self.http = Client::builder().no_proxy().build().unwrap();
+        self.http = self.client();
     }
 
     /// Serves the same folder again, in this process.
@@ -446,10 +559,32 @@ impl TestBroker {
         }
     }
 
+    /// The config as a file, for programs.
+    ///
+    /// # Panics
+    /// When it cannot be written.
+    #[must_use]
+    pub fn config_file(&self) -> PathBuf {
+        let path = self.path("stint.toml");
+        std::fs::write(&path, &self.config).unwrap();
+        path
+    }
+
     /// A path in the folder.
     #[must_use]
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
+    }
+
+    /// Writes its configuration where programs can read it.
+    ///
+    /// # Panics
+    /// When it cannot be written.
+    #[must_use]
+    pub fn write_config(&self) -> PathBuf {
+        let path = self.path("stint.toml");
+        std::fs::write(&path, &self.config).unwrap();
+        path
     }
 
     /// The database file.
@@ -523,7 +658,7 @@ impl TestBroker {
         };
         let clock = Arc::clone(&self.clock);
         let service = Box::pin(Service::start(config, clock, absent, doors)).await?;
-        let (stop, stopped) = watch::channel(false);
+        let (stop, stopped) = watch::channel(Phase::Serving);
         let mut task = JoinSet::new();
         task.spawn(service.run(stopped));
         self.api = address;
@@ -539,6 +674,17 @@ impl Drop for TestBroker {
             "a test ends with finish()"
         );
     }
+}
+
+/// A file for its owner alone.
+///
+/// # Panics
+/// When it cannot be written.
+pub fn write_secret(path: &Path, bytes: &[u8]) {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    std::fs::write(path, bytes).unwrap();
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
 }
 
 /// `stint.toml` of the folder.

@@ -34,6 +34,10 @@ impl<'b> Caller<'b> {
         }
     }
 
+    pub(crate) fn broker(&self) -> &'b TestBroker {
+        self.broker
+    }
+
     /// The ref it runs on; main if nothing is said.
     #[must_use]
     pub fn on(mut self, git_ref: &str) -> Self {

@@ -55,6 +55,8 @@ pub async fn counts(file: &Path) -> Vec<i64> {
         "SELECT count(*) FROM task_label",
         "SELECT count(*) FROM granted",
         "SELECT count(*) FROM request",
+        "SELECT count(*) FROM retry",
+        "SELECT count(*) FROM answer",
         "SELECT count(*) FROM policy_set",
     ] {
         counts.push(sqlx::query(sql).fetch_one(&mut db).await.unwrap().get(0));

@@ -20,8 +20,10 @@
 pub mod broker;
 pub mod caller;
 pub mod clock;
+pub mod evil;
 
 pub mod answer;
+pub mod exchange;
 pub mod issuer;
 pub mod keys;
 pub mod log;
@@ -29,6 +31,7 @@ pub mod log;
 pub mod after;
 pub mod database;
 pub mod process;
+pub mod tls;
 pub mod together;
 
 pub use answer::Answer;

@@ -1,6 +1,7 @@
 //! `stintd dev` as a process: the one broker that is reached under the URL it signs with.
 
 use std::io::{BufRead as _, BufReader};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
 use reqwest::Client;
@@ -15,7 +16,7 @@ pub(crate) struct Dev {
     pub(crate) url: String,
     client: Client,
     child: Child,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Dev {
@@ -46,7 +47,7 @@ impl Dev {
             url: url.expect("stintd dev starts"),
             client,
             child,
-            _folder: folder,
+            folder,
         }
     }
 
@@ -68,6 +69,39 @@ impl Dev {
             Credential::Jwt { token, .. } => token.expose().to_owned(),
             Credential::X509 { .. } => panic!("a certificate"),
         }
+    }
+
+    /// A fresh token of a job of acme/web.
+    pub(crate) async fn evidence(&self) -> String {
+        let minted = self.post("/dev/github/token", "", json!({})).await;
+        minted["token"].as_str().unwrap().to_owned()
+    }
+
+    /// Its policy folder.
+    pub(crate) fn policy(&self) -> PathBuf {
+        self.folder.path().join("policy")
+    }
+
+    /// The newest signed head.
+    pub(crate) async fn checkpoint(&self) -> String {
+        let url = format!("{}/v1/ledger/checkpoint", self.url);
+        let answer = self.client.get(url).send().await.unwrap();
+        answer.text().await.unwrap()
+    }
+
+    /// `sha256:…` of its root.
+    pub(crate) async fn fingerprint(&self) -> String {
+        let url = format!("{}/v1/trust", self.url);
+        let trust: Value = self
+            .client
+            .get(url)
+            .send()
+            .await
+            .unwrap()
+            .json()
+            .await
+            .unwrap();
+        trust["root_fingerprint"].as_str().unwrap().to_owned()
     }
 
     async fn post(&self, path: &str, token: &str, body: Value) -> Value {

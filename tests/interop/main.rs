@@ -9,11 +9,17 @@
     reason = "a test that cannot go on fails on the spot"
 )]
 
+mod action;
 mod certificates;
 mod dev;
+mod exchange;
+mod federated;
 mod foreign;
 mod issued;
 mod ledger;
 mod nginx;
+mod openapi;
 mod provider;
+mod scanned;
+mod shipped;
 mod tokens;

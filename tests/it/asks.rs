@@ -41,7 +41,22 @@ async fn check(broker: &TestBroker, what: &str, body: &Value, (code, why): (Code
     let again = broker
         .post("/v1/grants", &headers, body.to_string().as_bytes())
         .await;
-    drop(again.refused(Code::EvidenceRejected));
+    assert_eq!(
+        again.text(),
+        answer.text(),
+        "{what}: a retry gets the same decision"
+    );
+    assert_eq!(
+        broker.size().await,
+        size + 2,
+        "{what}: the export, and no second refusal"
+    );
+    let mut other = body.clone();
+    other["ttl_s"] = json!(61);
+    let other = broker
+        .post("/v1/grants", &headers, other.to_string().as_bytes())
+        .await;
+    drop(other.refused(Code::EvidenceRejected));
 }
 
 /// What nobody in particular sends: this status and code, no entry, no row.
@@ -161,6 +176,15 @@ async fn members_that_no_ask_may_have_end_at_the_door() {
             ("on_behalf_of", json!("eyJ.eyJ.sig")),
         ),
         ("an empty audience", ("audience", json!(""))),
+        (
+            "an audience that looks like another",
+            ("audience", json!("https://deploy.acme.dev\u{200b}")),
+        ),
+        (
+            "an audience of two lines",
+            ("audience", json!("https://deploy.acme.dev\r\nX: y")),
+        ),
+        ("a quoted audience", ("audience", json!("a\"b"))),
         (
             "two audiences that differ",
             ("audience", json!("https://other")),

@@ -26,7 +26,7 @@ impl Reach {
 
 /// Addresses that share their first bits: `10.1.0.0/16`, `fd00::/8`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Network {
+pub(crate) struct Network {
     bits: u128,
     length: u32,
     width: u32,
@@ -49,7 +49,7 @@ impl Network {
         }
     }
 
-    fn holds(&self, address: IpAddr) -> bool {
+    pub(crate) fn holds(&self, address: IpAddr) -> bool {
         let (bits, width) = bits(address);
         width == self.width && shifted(bits ^ self.bits, self.width - self.length) == 0
     }

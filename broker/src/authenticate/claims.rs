@@ -11,17 +11,21 @@ use unicode_properties::{GeneralCategory, UnicodeGeneralCategory};
 
 use crate::authenticate::Label;
 use crate::authenticate::jws::Payload;
+use crate::authenticate::row::{From, Row};
+use crate::authenticate::template::is_segment;
 
 /// One claim that is read and kept. Claims nobody declares are neither.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Claim {
     /// What templates, `only` and policy call it.
     pub(super) name: String,
-    /// The members that lead to it, outermost first.
+    /// The members that lead to it, outermost first; none where the preset makes it of other claims.
     pub(super) path: Vec<String>,
     pub(super) shape: Shape,
     pub(super) need: Need,
     pub(super) nature: Nature,
+    /// How long its values are at least.
+    pub(super) least: usize,
 }
 
 /// The one JSON form a claim may have.
@@ -31,12 +35,16 @@ pub(super) enum Shape {
     /// A string of 1 to 255 bytes of visible ASCII.
     Id,
     Integer,
+    /// Segments of a SPIFFE path, `/` between them.
+    Path,
     /// Exactly `"true"` or `"false"`.
     StringBool,
     /// Decimal digits without leading zero, at most 2⁵³−1.
     StringInteger,
     /// At most 256 texts.
     Strings,
+    /// An object of at most 256 texts, as a set of `name=text`; a name has no `=`, or two sets would look alike.
+    Tags,
     /// At most 1,024 bytes of NFC without control, format, bidi or unassigned characters.
     Text,
 }
@@ -62,50 +70,20 @@ pub(super) enum Nature {
 }
 
 impl Claim {
-    fn new(name: &str, shape: Shape, nature: Nature) -> Claim {
+    /// A claim of a preset's table; of those its `check` makes, there is nothing to read.
+    pub(super) fn of(row: &Row) -> Claim {
+        let path = match row.from {
+            From::Check => &[][..],
+            From::Name => &[row.name][..],
+            From::Path(path) => path,
+        };
         Claim {
-            name: name.to_owned(),
-            path: vec![name.to_owned()],
-            shape,
-            need: Need::Optional,
-            nature,
-        }
-    }
-
-    pub(super) fn id(name: &str) -> Claim {
-        Claim::new(name, Shape::Id, Nature::Immutable)
-    }
-
-    pub(super) fn name_of(id: &'static str, name: &str) -> Claim {
-        Claim::new(name, Shape::Text, Nature::NameOf(id))
-    }
-
-    pub(super) fn fact(name: &str, shape: Shape) -> Claim {
-        Claim::new(name, shape, Nature::Fact)
-    }
-
-    pub(super) fn text(name: &str) -> Claim {
-        Claim::fact(name, Shape::Text)
-    }
-
-    pub(super) fn required(self) -> Claim {
-        Claim {
-            need: Need::Required,
-            ..self
-        }
-    }
-
-    pub(super) fn nullable(self) -> Claim {
-        Claim {
-            need: Need::Nullable,
-            ..self
-        }
-    }
-
-    pub(super) fn at(self, path: &[&str]) -> Claim {
-        Claim {
+            name: row.name.to_owned(),
             path: path.iter().map(|part| (*part).to_owned()).collect(),
-            ..self
+            shape: row.shape,
+            need: row.need,
+            nature: row.nature,
+            least: row.least,
         }
     }
 
@@ -114,6 +92,9 @@ impl Claim {
     /// # Errors
     /// [`Label::Claims`], if it is not of its shape, is null without leave, or is missing though required.
     pub(super) fn read(&self, payload: &Payload) -> Result<Option<Value>, Label> {
+        if self.path.is_empty() {
+            return Ok(None);
+        }
         let found = match self.locate(payload)? {
             Some(Json::Null) if self.need == Need::Nullable => None,
             Some(json) => self.shape.read(json)?,
@@ -159,8 +140,9 @@ impl Shape {
             (Shape::Bool, Json::Bool(value)) => Some(Value::Bool(*value)),
             (Shape::Integer, Json::Number(number)) => number.as_i64().map(Value::Long),
             (Shape::Strings, Json::Array(items)) => strings(items),
+            (Shape::Tags, Json::Object(tags)) => pairs(tags),
             (
-                Shape::Id | Shape::StringBool | Shape::StringInteger | Shape::Text,
+                Shape::Id | Shape::Path | Shape::StringBool | Shape::StringInteger | Shape::Text,
                 Json::String(text),
             ) => {
                 if text.is_empty() {
@@ -173,13 +155,33 @@ impl Shape {
         value.map(Some).ok_or(Label::Claims)
     }
 
-    fn read_text(self, text: &str) -> Option<Value> {
+    /// A value of this shape, if the text is one.
+    pub(super) fn read_text(self, text: &str) -> Option<Value> {
         match self {
+            Shape::Path => text.split('/').all(is_segment).then(|| Value::from(text)),
             Shape::Id => is_id(text).then(|| Value::from(text)),
             Shape::Text => is_text(text).then(|| Value::from(text)),
             Shape::StringBool => text.parse().ok().map(Value::Bool),
             Shape::StringInteger => decimal(text).map(Value::Long),
-            Shape::Bool | Shape::Integer | Shape::Strings => None,
+            Shape::Bool | Shape::Integer | Shape::Strings | Shape::Tags => None,
+        }
+    }
+
+    /// Whether a value has one spelling, so that it can stand in a template.
+    pub(super) fn is_spelled(self) -> bool {
+        match self {
+            Shape::Id | Shape::Integer | Shape::Path | Shape::StringInteger | Shape::Text => true,
+            Shape::Bool | Shape::StringBool | Shape::Strings | Shape::Tags => false,
+        }
+    }
+
+    /// The type that policies know its values by.
+    pub(super) fn in_policy(self) -> &'static str {
+        match self {
+            Shape::Bool | Shape::StringBool => "Bool",
+            Shape::Integer | Shape::StringInteger => "Long",
+            Shape::Strings | Shape::Tags => "Set<String>",
+            Shape::Id | Shape::Path | Shape::Text => "String",
         }
     }
 }
@@ -197,6 +199,16 @@ pub(super) fn spelled(value: &Value) -> Option<Cow<'_, str>> {
 /// 1 to 255 bytes of visible ASCII.
 pub(super) fn is_id(text: &str) -> bool {
     (1..=255).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic())
+}
+
+/// A UUID in its usual form, with small letters.
+pub(super) fn is_uuid(text: &str) -> bool {
+    let dashes = [8, 13, 18, 23];
+    let fits = |(place, b): (usize, u8)| match dashes.contains(&place) {
+        true => b == b'-',
+        false => matches!(b, b'0'..=b'9' | b'a'..=b'f'),
+    };
+    text.len() == 36 && text.bytes().enumerate().all(fits)
 }
 
 /// 1 to 1,024 bytes of NFC that show what they are.
@@ -240,6 +252,23 @@ fn strings(items: &[Json]) -> Option<Value> {
         .map(Value::Strings)
 }
 
+fn pairs(tags: &Payload) -> Option<Value> {
+    if tags.len() > MAX_ITEMS {
+        return None;
+    }
+    let pair = |(name, json): (&String, &Json)| {
+        let text = json
+            .as_str()
+            .filter(|text| text.is_empty() || is_text(text))?;
+        let named = is_text(name) && !name.contains('=');
+        named.then(|| format!("{name}={text}"))
+    };
+    tags.iter()
+        .map(pair)
+        .collect::<Option<BTreeSet<String>>>()
+        .map(Value::Strings)
+}
+
 /// One spelling per number, or `1` and `01` would render two tasks alike or one task twice.
 fn decimal(text: &str) -> Option<i64> {
     let canonical = text == "0" || !text.starts_with('0');
@@ -260,10 +289,12 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::authenticate::row::{self, id};
 
     fn check(shape: Shape, json: Json, expected: Result<Option<Value>, Label>) {
         let payload = json!({ "c": json });
-        let read = Claim::fact("c", shape).read(payload.as_object().unwrap());
+        let claim = Claim::of(&row::fact("c", shape));
+        let read = claim.read(payload.as_object().unwrap());
         assert_eq!(read, expected, "{shape:?} {json}");
     }
 
@@ -303,6 +334,23 @@ mod tests {
         );
         check(Shape::Strings, json!(["a", 1]), no());
         check(Shape::Strings, json!(vec!["a"; 257]), no());
+        check(
+            Shape::Tags,
+            json!({"team": "web", "on": ""}),
+            Ok(Some(Value::Strings(
+                ["on=".into(), "team=web".into()].into(),
+            ))),
+        );
+        check(Shape::Tags, json!({"team=w": "eb"}), no());
+        check(Shape::Tags, json!({"team": 1}), no());
+        check(Shape::Tags, json!(["team=web"]), no());
+        check(
+            Shape::Path,
+            json!("ns/shop"),
+            Ok(Some(Value::from("ns/shop"))),
+        );
+        check(Shape::Path, json!("ns//shop"), no());
+        check(Shape::Path, json!("ns/../shop"), no());
     }
 
     #[test]
@@ -316,21 +364,15 @@ mod tests {
             check(shape, json!(""), Ok(None));
             check(shape, json!(null), Err(Label::Claims));
         }
-        let read = |claim: Claim, payload: Json| claim.read(payload.as_object().unwrap());
-        assert_eq!(read(Claim::id("c"), json!({})), Ok(None));
+        let read = |row: Row, payload: Json| Claim::of(&row).read(payload.as_object().unwrap());
+        assert_eq!(read(id("c"), json!({})), Ok(None));
+        assert_eq!(read(id("c").required(), json!({})), Err(Label::Claims));
         assert_eq!(
-            read(Claim::id("c").required(), json!({})),
+            read(id("c").required(), json!({"c": ""})),
             Err(Label::Claims)
         );
-        assert_eq!(
-            read(Claim::id("c").required(), json!({"c": ""})),
-            Err(Label::Claims)
-        );
-        assert_eq!(
-            read(Claim::id("c").nullable(), json!({"c": null})),
-            Ok(None)
-        );
-        let nested = || Claim::id("pod_uid").at(&["kubernetes.io", "pod", "uid"]);
+        assert_eq!(read(id("c").nullable(), json!({"c": null})), Ok(None));
+        let nested = || id("pod_uid").at(&["kubernetes.io", "pod", "uid"]);
         assert_eq!(read(nested(), json!({"kubernetes.io": {}})), Ok(None));
         assert_eq!(
             read(nested(), json!({"kubernetes.io": {"pod": "web"}})),
@@ -340,6 +382,21 @@ mod tests {
             read(nested(), json!({"kubernetes.io": {"pod": {"uid": "5e"}}})),
             Ok(Some(Value::from("5e")))
         );
+    }
+
+    #[test]
+    fn a_uuid_has_one_form() {
+        assert!(is_uuid("72f988bf-86f1-41af-91ab-2d7cd011db47"));
+        for other in [
+            "",
+            "common",
+            "72F988BF-86f1-41af-91ab-2d7cd011db47",
+            "72f988bf86f141af91ab2d7cd011db47",
+            "72f988bf-86f1-41af-91ab-2d7cd011db4",
+            "{72f988bf-86f1-41af-91ab-2d7cd011db4",
+        ] {
+            assert!(!is_uuid(other), "{other}");
+        }
     }
 
     #[test]

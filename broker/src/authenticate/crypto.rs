@@ -87,7 +87,7 @@ pub fn install() -> Result<(), CryptoError> {
 }
 
 /// Makes ring the TLS provider of the process, if nobody did: the HTTP client looks there, and would panic.
-pub(super) fn ensure_tls() {
+pub(crate) fn ensure_tls() {
     static DONE: OnceLock<bool> = OnceLock::new();
     DONE.get_or_init(|| {
         rustls::crypto::CryptoProvider::get_default().is_some()
@@ -230,6 +230,9 @@ const KNOWN_ANSWERS: [(Algorithm, &str, &str); 5] = [
         "1U7NnXQ9RlwBbBKaarENMzWtMyBEvZ0R68QwaiP6JejLdQnITI3BhUQ2kXZieizJZFHyIeCSVJ27oIWeySFTCA",
     ),
 ];
+
+#[cfg(test)]
+mod vectors;
 
 #[cfg(test)]
 mod tests {

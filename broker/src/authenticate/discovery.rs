@@ -10,13 +10,16 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
-use reqwest::header::{ACCEPT_ENCODING, CACHE_CONTROL, HeaderMap};
+use reqwest::header::{
+    ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, DATE, HeaderMap, HeaderValue,
+};
 use reqwest::{Certificate, Client, StatusCode, Url, redirect};
 use serde_json::Value;
 
 use crate::authenticate::address::Reach;
 use crate::authenticate::crypto;
-use crate::authenticate::keys::{KeySet, KeySetError};
+use crate::authenticate::keys::{KeySet, KeySetError, KeyUse};
+use crate::authenticate::source::Stamp;
 use crate::strict::{self, Limits};
 
 /// Gets one issuer's keys, and nothing else from anywhere else.
@@ -25,6 +28,7 @@ pub(super) struct Fetcher {
     client: Client,
     reach: Reach,
     place: Place,
+    wanted: KeyUse,
 }
 
 /// Where the keys are.
@@ -42,6 +46,10 @@ pub(super) struct Fetched {
     pub(super) keys: KeySet,
     /// Seconds, from `Cache-Control` of the key set.
     pub(super) max_age: Option<u32>,
+    /// The server's clock, as its `Date` says, in seconds since 1970; for `doctor`.
+    pub(super) date: Option<i64>,
+    /// What the key file looked like before it was read.
+    pub(super) file: Option<Stamp>,
 }
 
 /// Why there are no new keys; for logs and `/readyz`, never for callers.
@@ -50,6 +58,17 @@ pub(super) enum FetchError {
     /// The host has only addresses that may not be dialled.
     #[error("`{0}` is no address that may be dialled; `allow_private` names exceptions")]
     Address(String),
+    /// More changes of the key set in an hour than any issuer has a reason for.
+    #[error(
+        "the key set changed more than {MAX_CHANGES} times in an hour; no new key is taken until an operator accepts"
+    )]
+    Changing,
+    /// Not JSON, says the server.
+    #[error("content type `{0}`, and only JSON is read")]
+    ContentType(String),
+    /// Compressed, though nobody asked for it.
+    #[error("a content encoding, and none was asked for")]
+    Encoded,
     /// The key file cannot be read.
     #[error("the key file cannot be read")]
     File(#[source] io::Error),
@@ -74,12 +93,75 @@ pub(super) enum FetchError {
     /// More than 256 KiB.
     #[error("an answer of more than 256 KiB")]
     TooLarge,
-    /// No connection, no TLS, or a connection that broke.
+    /// No TLS that holds for the host.
+    #[error("TLS failed: {0}")]
+    Tls(String),
+    /// New keys that could not be recorded, and so are not trusted.
+    #[error("the new keys could not be recorded in the ledger")]
+    Unrecorded,
+    /// No connection, or one that broke.
     #[error("not reachable")]
     Unreachable(#[source] reqwest::Error),
     /// Where the document points is no URL.
     #[error("`{0}` is no URL")]
     Url(String),
+}
+
+impl FetchError {
+    /// The closed word for `/readyz` and metrics.
+    pub(super) fn class(&self) -> &'static str {
+        match self {
+            FetchError::Address(_) => "address",
+            FetchError::Changing => "changing",
+            FetchError::ContentType(_) => "content_type",
+            FetchError::Encoded => "encoded",
+            FetchError::File(_) => "file",
+            FetchError::ForeignHost(_) => "foreign_host",
+            FetchError::ForeignIssuer(_) => "foreign_issuer",
+            FetchError::Keys(_) => "keys",
+            FetchError::Metadata => "metadata",
+            FetchError::Slow => "slow",
+            FetchError::Status(_) => "status",
+            FetchError::Tls(_) => "tls",
+            FetchError::TooLarge => "too_large",
+            FetchError::Unreachable(_) => "unreachable",
+            FetchError::Unrecorded => "unrecorded",
+            FetchError::Url(_) => "url",
+        }
+    }
+
+    /// What an operator can do about it.
+    pub(super) fn help(&self) -> &'static str {
+        match self {
+            FetchError::Address(_) => {
+                "if the issuer is meant to be there, name its network: allow_private = [\"10.1.0.0/16\"]"
+            }
+            FetchError::Changing => "look at the issuer, then: stintd issuer accept NAME",
+            FetchError::ContentType(_) | FetchError::Encoded | FetchError::Metadata => {
+                "is `url` the issuer itself, and not a login page or a proxy before it?"
+            }
+            FetchError::File(_) => "check jwks_file, and that the broker's user can read it",
+            FetchError::ForeignHost(_) => {
+                "if the issuer's keys are meant to be there, name the host in jwks_hosts"
+            }
+            FetchError::ForeignIssuer(_) => {
+                "`url` must be the issuer byte for byte, final slash included"
+            }
+            FetchError::Keys(_) => {
+                "look at the document; RS256, PS256, ES256, ES384 and EdDSA keys with a `kid` are read"
+            }
+            FetchError::Slow | FetchError::Unreachable(_) => {
+                "check name, network and firewall from this machine"
+            }
+            FetchError::Status(_) => {
+                "a redirect is not followed: `url` must be where the document is"
+            }
+            FetchError::Tls(_) => "if the issuer has a CA of its own, name its roots in ca_file",
+            FetchError::TooLarge => "an issuer's documents are a few KiB: is this the right place?",
+            FetchError::Unrecorded => "see the `ledger` check",
+            FetchError::Url(_) => "write `url` and `jwks_uri` as https://HOST/PATH",
+        }
+    }
 }
 
 impl Fetcher {
@@ -111,7 +193,13 @@ impl Fetcher {
             client: client.build()?,
             reach,
             place,
+            wanted: KeyUse::Signature,
         })
+    }
+
+    /// Takes the keys of this use, and not those for signatures of any kind.
+    pub(super) fn for_use(self, wanted: KeyUse) -> Fetcher {
+        Fetcher { wanted, ..self }
     }
 
     /// Both documents, or the one.
@@ -120,20 +208,46 @@ impl Fetcher {
     /// Any [`FetchError`]; what was known before stays known.
     pub(super) async fn fetch(&self) -> Result<Fetched, FetchError> {
         let all = async {
-            let url = match &self.place {
-                Place::Given(url) => url.clone(),
-                Place::Discovered { issuer, hosts } => self.discover(issuer, hosts).await?,
-            };
-            let (headers, body) = self.get(url).await?;
-            let keys = KeySet::parse(&body).map_err(FetchError::Keys)?;
-            Ok(Fetched {
-                keys,
-                max_age: max_age(&headers),
-            })
+            let url = self.keys_at().await?;
+            self.keys(url).await
         };
         tokio::time::timeout(WHOLE, all)
             .await
             .unwrap_or(Err(FetchError::Slow))
+    }
+
+    /// Where the keys are: as config or the discovery document says.
+    ///
+    /// # Errors
+    /// Any [`FetchError`] of the document.
+    pub(super) async fn keys_at(&self) -> Result<Url, FetchError> {
+        match &self.place {
+            Place::Given(url) => Ok(url.clone()),
+            Place::Discovered { issuer, hosts } => self.discover(issuer, hosts).await,
+        }
+    }
+
+    /// The keys at `url`, which [`Self::keys_at`] gave.
+    ///
+    /// # Errors
+    /// Any [`FetchError`] of the key set.
+    pub(super) async fn keys(&self, url: Url) -> Result<Fetched, FetchError> {
+        let (headers, body) = self.get(url).await?;
+        let keys = KeySet::parse(&body, self.wanted).map_err(FetchError::Keys)?;
+        Ok(Fetched {
+            keys,
+            max_age: max_age(&headers),
+            date: date(&headers),
+            file: None,
+        })
+    }
+
+    /// Where this fetcher was sent by config, for the record of what it brought.
+    pub(super) fn place(&self) -> String {
+        match &self.place {
+            Place::Given(url) => url.to_string(),
+            Place::Discovered { issuer, .. } => issuer.clone(),
+        }
     }
 
     async fn discover(&self, issuer: &str, hosts: &[String]) -> Result<Url, FetchError> {
@@ -183,6 +297,7 @@ impl Fetcher {
             return Err(FetchError::Status(response.status().as_u16()));
         }
         let headers = std::mem::take(response.headers_mut());
+        check_form(&headers)?;
         let mut body = Vec::new();
         while let Some(chunk) = response
             .chunk()
@@ -242,6 +357,24 @@ impl fmt::Display for NoAddress {
 
 impl std::error::Error for NoAddress {}
 
+/// JSON as it is, or nothing: `application/json` and `application/*+json`, not compressed.
+fn check_form(headers: &HeaderMap) -> Result<(), FetchError> {
+    if headers.contains_key(CONTENT_ENCODING) {
+        return Err(FetchError::Encoded);
+    }
+    let stated = headers.get(CONTENT_TYPE).map(HeaderValue::to_str);
+    let stated = stated.and_then(Result::ok).unwrap_or_default();
+    let essence = stated.split(';').next().unwrap_or_default().trim();
+    let essence = essence.to_ascii_lowercase();
+    let json = essence
+        .strip_prefix("application/")
+        .is_some_and(|kind| kind == "json" || kind.ends_with("+json"));
+    match json {
+        true => Ok(()),
+        false => Err(FetchError::ContentType(essence.chars().take(64).collect())),
+    }
+}
+
 fn failure(error: reqwest::Error, url: &Url) -> FetchError {
     if error.is_timeout() {
         return FetchError::Slow;
@@ -251,9 +384,18 @@ fn failure(error: reqwest::Error, url: &Url) -> FetchError {
         if inner.is::<NoAddress>() {
             return FetchError::Address(url.host_str().unwrap_or_default().to_owned());
         }
+        if let Some(tls) = tls(inner) {
+            return FetchError::Tls(tls.to_string());
+        }
         cause = inner.source();
     }
     FetchError::Unreachable(error.without_url())
+}
+
+/// rustls comes wrapped in an IO error, which shows it as its inside and not as its source.
+fn tls<'e>(error: &'e (dyn std::error::Error + 'static)) -> Option<&'e rustls::Error> {
+    let direct = error.downcast_ref::<rustls::Error>();
+    direct.or_else(|| tls(error.downcast_ref::<io::Error>()?.get_ref()?))
 }
 
 fn parse(url: &str) -> Result<Url, FetchError> {
@@ -269,9 +411,22 @@ fn max_age(headers: &HeaderMap) -> Option<u32> {
         .find_map(|part| part.trim().strip_prefix("max-age=")?.parse().ok())
 }
 
+/// `Date`, the one form that servers send (RFC 9110 §5.6.7).
+fn date(headers: &HeaderMap) -> Option<i64> {
+    let text = headers.get(DATE)?.to_str().ok()?.strip_suffix(" GMT")?;
+    let form = time::macros::format_description!(
+        "[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second]"
+    );
+    let moment = time::PrimitiveDateTime::parse(text, form).ok()?;
+    Some(moment.assume_utc().unix_timestamp())
+}
+
 const WELL_KNOWN: &str = "/.well-known/openid-configuration";
 
 // IDENTITY.md §2.2.
 const CONNECT: Duration = Duration::from_secs(1);
 const WHOLE: Duration = Duration::from_secs(3);
 const MAX_BYTES: usize = 256 * 1024;
+
+/// IDENTITY.md §2.5 *Recorded*: changes of a key set in an hour.
+pub(super) const MAX_CHANGES: usize = 10;

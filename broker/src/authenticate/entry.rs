@@ -7,21 +7,27 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde::Deserialize;
-use stint_policy::{Kind, Seconds};
+use stint_policy::{Kind, Seconds, Timestamp};
 
 use crate::authenticate::Reuse;
 use crate::authenticate::claims::Claim;
 use crate::authenticate::crypto::Algorithm;
 use crate::authenticate::entry::draft::{Draft, check_name};
 use crate::authenticate::entry::fault::Faults;
+use crate::authenticate::entry::mapping::long_ids;
 use crate::authenticate::preset::{Preset, Rules};
+use crate::authenticate::row::Place;
 use crate::authenticate::source::Source;
 use crate::authenticate::template::Template;
 
 pub mod fault;
 
-mod draft;
+pub mod against;
+
+mod audience;
+pub(super) mod draft;
 mod mapping;
+mod naming;
 mod supply;
 
 use fault::Fault;
@@ -36,6 +42,7 @@ use fault::Fault;
 pub struct IssuerConfig {
     pub preset: String,
     pub url: Option<String>,
+    pub trust_domain: Option<String>,
     pub audience: Option<String>,
     #[serde(default)]
     pub only: BTreeMap<String, Vec<String>>,
@@ -51,9 +58,12 @@ pub struct IssuerConfig {
     pub privileged_events: bool,
     #[serde(default)]
     pub forks: bool,
+    #[serde(default)]
+    pub human_shell: bool,
     pub kind: Option<String>,
     pub reuse: Option<String>,
     pub max_token_life: Option<String>,
+    pub cut_off: Option<String>,
     pub task_life: Option<String>,
     pub alg: Option<Vec<String>>,
     #[serde(default)]
@@ -115,6 +125,7 @@ pub struct IssuerEntry {
     pub(super) algorithms: Vec<Algorithm>,
     pub(super) record: Vec<Claim>,
     pub(super) beside: Vec<Claim>,
+    pub(super) inner: Vec<Claim>,
     pub(super) extra: Vec<Claim>,
     pub(super) only: Vec<(String, BTreeSet<String>)>,
     pub(super) rules: Rules,
@@ -126,6 +137,8 @@ pub struct IssuerEntry {
     pub(super) initiator: Option<String>,
     pub(super) reuse: Reuse,
     pub(super) cap: Seconds,
+    /// Tokens that were made before it are refused.
+    pub(super) cut_off: Option<Timestamp>,
     pub(super) task_life: Option<Seconds>,
     pub(super) source: Arc<Source>,
     warnings: Vec<Fault>,
@@ -158,7 +171,11 @@ impl IssuerEntry {
         let audience = faults.keep(draft.audience(url.as_deref()));
         let algorithms = faults.keep(draft.algorithms());
         let extra = draft.extra(&mut faults);
-        let (record, mut beside) = ((preset.claims)(), (preset.beside)());
+        let table = |place| {
+            let rows = preset.claims.iter().filter(move |row| row.place == place);
+            rows.map(Claim::of).collect::<Vec<Claim>>()
+        };
+        let (record, mut beside) = (table(Place::Record), table(Place::Beside));
         beside.extend(draft.family());
         let known: Vec<&Claim> = record.iter().chain(&beside).chain(&extra).collect();
         let only = faults.keep_all(draft.only(&known, url.as_deref()));
@@ -171,9 +188,16 @@ impl IssuerEntry {
         let kind = faults.keep(draft.kind());
         let reuse = faults.keep(draft.reuse());
         let cap = faults.keep(draft.cap());
+        let cut_off = faults.keep(draft.cut_off());
         let task_life = faults.keep(fault::duration("task_life", config.task_life.as_deref()));
         let source = faults.keep_all(draft.source(url.as_deref()));
-        let warnings = draft.warnings(cap, reuse);
+        let stated = url.as_deref().zip(audience.as_deref());
+        faults.keep(stated.map_or(Ok(()), |(url, audience)| draft.stated(url, audience)));
+        let prefix = format!("spiffe://{}/{name}/", context.trust_domain);
+        let mut warnings = draft.warnings(cap, reuse);
+        warnings.extend(id.as_ref().and_then(|id| long_ids(&prefix, id, &known)));
+        let task_known = task.as_ref().and_then(Option::as_ref);
+        warnings.extend(draft.one_task(task_known, id.as_ref()));
         let built = || {
             Some(IssuerEntry {
                 name: name.into(),
@@ -184,16 +208,18 @@ impl IssuerEntry {
                 algorithms: algorithms?,
                 record: record.clone(),
                 beside: beside.clone(),
+                inner: table(Place::Inner),
                 extra: extra.clone(),
                 only: only?,
                 rules: rules?,
-                prefix: format!("spiffe://{}/{name}/", context.trust_domain),
+                prefix,
                 id: id?,
                 task: task?,
                 owner: owner?,
                 initiator: initiator?,
                 reuse: reuse?,
                 cap: cap?,
+                cut_off: cut_off?,
                 task_life: task_life?,
                 source: source?,
                 warnings,
@@ -212,7 +238,7 @@ impl IssuerEntry {
         &self.name
     }
 
-    /// The issuer, byte for byte.
+    /// The issuer, byte for byte; of a trust domain, `spiffe://` and its name.
     #[must_use]
     pub fn url(&self) -> &str {
         &self.url

@@ -5,11 +5,9 @@
 
 use stint_policy::{Attributes, Seconds};
 
-use crate::authenticate::claims::{Claim, Shape};
-use crate::authenticate::crypto::Algorithm;
-use crate::authenticate::preset::{
-    Facts, Lives, Presence, Preset, REF_KINDS, VISIBILITIES, translate,
-};
+use crate::authenticate::claims::Shape;
+use crate::authenticate::preset::{Facts, Lives, Preset, REF_KINDS, VISIBILITIES};
+use crate::authenticate::row::{Row, Words, fact, id, name, text};
 use crate::authenticate::{Label, Reuse};
 
 pub(super) static PRESET: Preset = Preset {
@@ -17,9 +15,6 @@ pub(super) static PRESET: Preset = Preset {
     record: Some("github"),
     url: Some(URL),
     shared: |url| url == URL,
-    algorithms: &[Algorithm::Rs256],
-    typ: Presence::Required,
-    jti: Presence::Required,
     id: Some("{repository_owner_id}/{repository_id}"),
     task: Some("{repository_id}/{run_id}/{run_attempt}/{check_run_id}"),
     initiator: Some("actor_id"),
@@ -37,79 +32,55 @@ pub(super) static PRESET: Preset = Preset {
         "pull_request",
     ],
     privileged_events: &["pull_request_target", "workflow_run"],
-    claims,
-    beside: Vec::new,
+    claims: CLAIMS,
     family: Some("repo_property_"),
-    origin,
+    check,
+    refine,
+    ..Preset::USUAL
 };
 
-fn claims() -> Vec<Claim> {
-    vec![
-        Claim::id("repository_id").required(),
-        Claim::id("repository_owner_id").required(),
-        Claim::name_of("repository_id", "repository"),
-        Claim::text("repository_visibility"),
-        Claim::text("ref"),
-        Claim::text("ref_type"),
-        Claim::fact("ref_protected", Shape::StringBool),
-        Claim::fact("sha", Shape::Id),
-        Claim::text("event_name").required(),
-        Claim::text("environment"),
-        Claim::text("workflow_ref"),
-        Claim::text("job_workflow_ref"),
-        Claim::fact("job_workflow_sha", Shape::Id),
-        Claim::id("run_id").required(),
-        Claim::fact("run_attempt", Shape::StringInteger),
-        Claim::id("check_run_id"),
-        Claim::id("actor_id"),
-        Claim::text("runner_environment"),
-    ]
-}
+// A called workflow decides what the job does, so its rows come after those of the calling one.
+const CLAIMS: &[Row] = &[
+    id("repository_owner_id").required().is("tenant"),
+    id("repository_id").required().is("project"),
+    name("repository", "repository_id").is("project_name"),
+    text("repository_visibility").means("visibility", VISIBILITIES),
+    text("ref").is("ref"),
+    text("ref_type").means("ref_kind", REF_KINDS),
+    fact("ref_protected", Shape::StringBool).is("ref_protected"),
+    fact("sha", Shape::Id).is("commit"),
+    text("event_name").required().means("trigger", TRIGGERS),
+    text("environment").is("environment"),
+    text("workflow_ref").is("definition"),
+    fact("workflow_sha", Shape::Id)
+        .beside()
+        .is("definition_commit"),
+    text("job_workflow_ref").is("definition"),
+    fact("job_workflow_sha", Shape::Id).is("definition_commit"),
+    id("run_id").required().is("run"),
+    fact("run_attempt", Shape::StringInteger).is("attempt"),
+    id("check_run_id").is("job"),
+    id("actor_id").is("actor"),
+    text("runner_environment").means("runner", RUNNERS),
+    text("sub").inner(),
+];
 
-fn origin(facts: &Facts<'_>) -> Result<Attributes, Label> {
-    if !facts.sub.is_none_or(|sub| agrees(sub, facts)) {
+fn check(facts: &mut Facts<'_>) -> Result<(), Label> {
+    if !facts.text("sub").is_none_or(|sub| agrees(sub, facts)) {
         return Err(Label::Claims);
     }
     let event = facts.text("event_name").unwrap_or_default();
-    if !facts.rules.events.contains(event) {
-        return Err(Label::Event);
+    match facts.rules.events.contains(event) {
+        true => Ok(()),
+        false => Err(Label::Event),
     }
-    let mut origin = facts.taken(&[
-        ("tenant", "repository_owner_id"),
-        ("project", "repository_id"),
-        ("project_name", "repository"),
-        ("ref", "ref"),
-        ("ref_protected", "ref_protected"),
-        ("commit", "sha"),
-        ("environment", "environment"),
-        ("run", "run_id"),
-        ("attempt", "run_attempt"),
-        ("job", "check_run_id"),
-        ("actor", "actor_id"),
-    ]);
-    // A called workflow decides what the job does; its pin stands beside it.
-    origin.extend(match facts.text("job_workflow_ref") {
-        Some(_) => facts.taken(&[
-            ("definition", "job_workflow_ref"),
-            ("definition_commit", "job_workflow_sha"),
-        ]),
-        None => facts.taken(&[("definition", "workflow_ref")]),
-    });
-    translate(&mut origin, "trigger", Some(event), &TRIGGERS);
-    translate(&mut origin, "ref_kind", facts.text("ref_type"), &REF_KINDS);
-    translate(
-        &mut origin,
-        "visibility",
-        facts.text("repository_visibility"),
-        &VISIBILITIES,
-    );
-    translate(
-        &mut origin,
-        "runner",
-        facts.text("runner_environment"),
-        &RUNNERS,
-    );
-    Ok(origin)
+}
+
+/// The pin of one workflow never stands beside the name of another.
+fn refine(facts: &Facts<'_>, origin: &mut Attributes) {
+    if facts.has("job_workflow_ref") != facts.has("job_workflow_sha") {
+        origin.remove("definition_commit");
+    }
 }
 
 /// Whether the ids in a `repo:OWNER@ID/REPO@ID:…` subject are those of the claims. Any other subject has none to compare:
@@ -129,7 +100,7 @@ fn agrees(sub: &str, facts: &Facts<'_>) -> bool {
 
 const URL: &str = "https://token.actions.githubusercontent.com";
 
-const TRIGGERS: [(&str, &str); 8] = [
+const TRIGGERS: Words = &[
     ("deployment", "deployment"),
     ("merge_group", "merge_queue"),
     ("pull_request", "pull_request"),
@@ -140,4 +111,4 @@ const TRIGGERS: [(&str, &str); 8] = [
     ("workflow_dispatch", "manual"),
 ];
 
-const RUNNERS: [(&str, &str); 2] = [("github-hosted", "hosted"), ("self-hosted", "self")];
+const RUNNERS: Words = &[("github-hosted", "hosted"), ("self-hosted", "self")];

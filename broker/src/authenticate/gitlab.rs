@@ -3,116 +3,79 @@
 //! In a merge-request pipeline of a fork `project_id` names the fork and `job_project_id` where the job runs. `ref` looks
 //! alike for a tag and a branch, so `origin.ref` is `ref_path`. `user_id` is who triggered, not who wrote.
 
-use stint_policy::{Attributes, Seconds};
+use stint_policy::Attributes;
 
-use crate::authenticate::claims::{Claim, Shape};
-use crate::authenticate::crypto::Algorithm;
-use crate::authenticate::preset::{
-    Facts, Forks, Lives, Presence, Preset, REF_KINDS, VISIBILITIES, translate,
-};
-use crate::authenticate::{Label, Reuse};
+use crate::authenticate::Label;
+use crate::authenticate::claims::Shape;
+use crate::authenticate::preset::{Admits, Facts, Preset, REF_KINDS, VISIBILITIES};
+use crate::authenticate::row::{Row, Words, fact, id, name, text};
 
 pub(super) static PRESET: Preset = Preset {
     name: "gitlab-ci",
     record: Some("gitlab"),
-    url: None,
     shared: |url| url == "https://gitlab.com",
-    algorithms: &[Algorithm::Rs256],
-    typ: Presence::Required,
-    jti: Presence::Required,
     id: Some("{namespace_id}/{project_id}"),
     task: Some("{project_id}/{pipeline_id}/{job_id}"),
     initiator: Some("user_id"),
-    reuse: Reuse::SameKey,
-    cap: Seconds::new(3600),
-    lives: Lives::Token,
-    events: &[],
-    privileged_events: &[],
-    claims,
-    beside: || vec![Claim::text("project_visibility")],
-    family: None,
-    origin,
+    claims: CLAIMS,
+    check,
+    refines: &["fork"],
+    refine,
+    ..Preset::USUAL
 };
 
-fn claims() -> Vec<Claim> {
-    vec![
-        Claim::id("namespace_id").required(),
-        Claim::id("project_id").required(),
-        Claim::name_of("project_id", "project_path"),
-        Claim::id("job_project_id"),
-        Claim::id("job_namespace_id"),
-        Claim::id("user_id"),
-        Claim::text("user_access_level"),
-        Claim::id("pipeline_id").required(),
-        Claim::text("pipeline_source"),
-        Claim::id("job_id").required(),
-        Claim::text("ref"),
-        Claim::text("ref_type"),
-        Claim::text("ref_path"),
-        Claim::fact("ref_protected", Shape::StringBool),
-        Claim::text("environment"),
-        Claim::fact("environment_protected", Shape::StringBool),
-        Claim::text("deployment_tier"),
-        Claim::fact("runner_id", Shape::Integer),
-        Claim::text("runner_environment"),
-        Claim::fact("sha", Shape::Id),
-        Claim::text("ci_config_ref_uri").nullable(),
-        Claim::fact("ci_config_sha", Shape::Id).nullable(),
-    ]
+const CLAIMS: &[Row] = &[
+    id("namespace_id").required().is("tenant"),
+    id("project_id").required().is("project"),
+    name("project_path", "project_id").is("project_name"),
+    text("project_visibility")
+        .beside()
+        .means("visibility", VISIBILITIES),
+    id("job_project_id"),
+    id("job_namespace_id"),
+    id("user_id").is("actor"),
+    text("user_access_level"),
+    id("pipeline_id").required().is("run"),
+    text("pipeline_source").means("trigger", TRIGGERS),
+    id("job_id").required().is("job"),
+    text("ref"),
+    text("ref_type").means("ref_kind", REF_KINDS),
+    text("ref_path").is("ref"),
+    fact("ref_protected", Shape::StringBool).is("ref_protected"),
+    text("environment").is("environment"),
+    fact("environment_protected", Shape::StringBool).is("environment_protected"),
+    text("deployment_tier").is("tier"),
+    fact("runner_id", Shape::Integer),
+    text("runner_environment").means("runner", RUNNERS),
+    fact("sha", Shape::Id).is("commit"),
+    text("ci_config_ref_uri").nullable().is("definition"),
+    fact("ci_config_sha", Shape::Id)
+        .nullable()
+        .is("definition_commit"),
+];
+
+fn check(facts: &mut Facts<'_>) -> Result<(), Label> {
+    match (fork(facts), facts.rules.forks) {
+        (Some(true), Admits::No) => Err(Label::Event),
+        (Some(true), Admits::Yes) | (Some(false) | None, _) => Ok(()),
+    }
 }
 
-fn origin(facts: &Facts<'_>) -> Result<Attributes, Label> {
-    let project = facts.text("project_id");
-    // Servers before 18.4 do not say where a job runs: then nothing is known of forks.
-    let fork = facts
-        .text("job_project_id")
-        .map(|runs_in| Some(runs_in) != project);
-    if fork == Some(true) && facts.rules.forks == Forks::Refused {
-        return Err(Label::Event);
-    }
-    let mut origin = facts.taken(&[
-        ("tenant", "namespace_id"),
-        ("project", "project_id"),
-        ("project_name", "project_path"),
-        ("ref", "ref_path"),
-        ("ref_protected", "ref_protected"),
-        ("commit", "sha"),
-        ("environment", "environment"),
-        ("environment_protected", "environment_protected"),
-        ("tier", "deployment_tier"),
-        ("definition", "ci_config_ref_uri"),
-        ("definition_commit", "ci_config_sha"),
-        ("run", "pipeline_id"),
-        ("job", "job_id"),
-        ("actor", "user_id"),
-    ]);
+fn refine(facts: &Facts<'_>, origin: &mut Attributes) {
+    let fork = fork(facts);
     origin.extend(fork.map(|fork| ("fork".to_owned(), fork.into())));
-    translate(
-        &mut origin,
-        "trigger",
-        facts.text("pipeline_source"),
-        &TRIGGERS,
-    );
     if fork == Some(true) {
         origin.insert("trigger".to_owned(), "pull_request_fork".into());
     }
-    translate(&mut origin, "ref_kind", facts.text("ref_type"), &REF_KINDS);
-    translate(
-        &mut origin,
-        "visibility",
-        facts.text("project_visibility"),
-        &VISIBILITIES,
-    );
-    translate(
-        &mut origin,
-        "runner",
-        facts.text("runner_environment"),
-        &RUNNERS,
-    );
-    Ok(origin)
 }
 
-const TRIGGERS: [(&str, &str); 7] = [
+/// Servers before 18.4 do not say where a job runs: then nothing is known of forks.
+fn fork(facts: &Facts<'_>) -> Option<bool> {
+    let runs_in = facts.text("job_project_id")?;
+    Some(Some(runs_in) != facts.text("project_id"))
+}
+
+const TRIGGERS: Words = &[
     ("api", "api"),
     ("external_pull_request_event", "pull_request"),
     ("merge_request_event", "pull_request"),
@@ -122,4 +85,4 @@ const TRIGGERS: [(&str, &str); 7] = [
     ("web", "manual"),
 ];
 
-const RUNNERS: [(&str, &str); 2] = [("gitlab-hosted", "hosted"), ("self-hosted", "self")];
+const RUNNERS: Words = &[("gitlab-hosted", "hosted"), ("self-hosted", "self")];

@@ -3,11 +3,11 @@
 use serde_json::Value as Json;
 use stint_policy::{Attributes, Ceiling, Claims, Principal, Seconds, SpiffeId, Timestamp, Value};
 
-use crate::authenticate::claims::{Claim, is_id, is_text, spelled};
+use crate::authenticate::claims::{Claim, is_id, spelled};
 use crate::authenticate::entry::IssuerEntry;
-use crate::authenticate::jws::{Payload, Verified};
+use crate::authenticate::jws::{EvidenceHeader, Payload, Verified};
 use crate::authenticate::keys::sha256;
-use crate::authenticate::preset::{Facts, Lives, Presence};
+use crate::authenticate::preset::{Facts, FoundBy, Header, Lives, Presence, Preset};
 use crate::authenticate::{Caller, LEEWAY, Label, Proof, Replay, Seen, TaskEvidence};
 
 impl IssuerEntry {
@@ -24,16 +24,20 @@ impl IssuerEntry {
     ) -> Result<Caller, Label> {
         self.check_typ(typ)?;
         let payload = token.payload();
-        let registered = Registered::read(payload)?;
-        if registered.iss != self.url {
+        if found_at(payload, self.preset.found_by) != Some(&self.url) {
             return Err(Label::Issuer);
         }
+        let registered = Registered::read(payload, self.preset, now)?;
         if registered.aud != self.audience {
             return Err(Label::Audience);
         }
         registered.check_times(now)?;
+        let earliest = moment(registered.earliest(self.cap));
+        if self.cut_off.is_some_and(|end| earliest < end) {
+            return Err(Label::CutOff);
+        }
         registered.check_life(self.cap)?;
-        let claims = self.claims(&registered, payload)?;
+        let claims = self.claims(payload)?;
         let found = |name: &str| claims.find(name);
         let path = self.id.render(found)?.ok_or(Label::Claims)?;
         let id = SpiffeId::parse(&format!("{}{path}", self.prefix)).or(Err(Label::Claims))?;
@@ -48,7 +52,7 @@ impl IssuerEntry {
         Ok(Caller {
             owner,
             task,
-            replay: self.replay(token, &registered)?,
+            replay: Some(self.replay(token, &registered)?),
             proof,
             seen: Seen {
                 digest: token.digest(),
@@ -71,30 +75,47 @@ impl IssuerEntry {
         })
     }
 
+    /// Where the standard of a platform's tokens ends their header, whatever is beyond it was not meant for us.
+    pub(super) fn check_header(&self, header: &EvidenceHeader<'_>) -> Result<(), Label> {
+        match (self.preset.header, header.more) {
+            (Header::Bare, true) => Err(Label::Header),
+            (Header::Bare, false) | (Header::Open, _) => Ok(()),
+        }
+    }
+
     /// Only a plain JWT is evidence: `at+jwt`, `dpop+jwt` and whatever else has a name of its own was made for
     /// something else.
     fn check_typ(&self, typ: Option<&str>) -> Result<(), Label> {
-        match (typ, self.preset.typ) {
-            (Some("JWT"), _) | (None, Presence::Optional) => Ok(()),
-            (Some(_), _) | (None, Presence::Required) => Err(Label::Typ),
+        let admitted = match typ {
+            Some(typ) => self.preset.typ.contains(&typ),
+            None => self.preset.typed == Presence::Optional,
+        };
+        match admitted {
+            true => Ok(()),
+            false => Err(Label::Typ),
         }
     }
 
     /// Typed claims, the preset's own checks, then `only`.
-    fn claims(&self, registered: &Registered<'_>, payload: &Payload) -> Result<Typed, Label> {
-        let record = read(&self.record, payload)?;
-        let beside = read(&self.beside, payload)?;
-        let extra = read(&self.extra, payload)?;
-        let facts = Facts {
-            record: &record,
-            beside: &beside,
-            sub: registered.sub,
+    fn claims(&self, payload: &Payload) -> Result<Typed, Label> {
+        let mut facts = Facts {
+            record: read(&self.record, payload)?,
+            beside: read(&self.beside, payload)?,
+            inner: read(&self.inner, payload)?,
+            url: &self.url,
             rules: &self.rules,
+            rows: self.preset.claims,
         };
-        let origin = (self.preset.origin)(&facts)?;
+        let extra = read(&self.extra, payload)?;
+        (self.preset.check)(&mut facts)?;
+        if !facts.is_whole() {
+            return Err(Label::Claims);
+        }
+        let mut origin = facts.origin();
+        (self.preset.refine)(&facts, &mut origin);
         let typed = Typed {
-            record,
-            beside,
+            record: facts.record,
+            beside: facts.beside,
             extra,
             origin,
         };
@@ -138,7 +159,7 @@ impl IssuerEntry {
     fn replay(&self, token: &Verified, registered: &Registered<'_>) -> Result<Replay, Label> {
         let name = self.name.as_bytes();
         // A name has no line break, and the words before it keep the two kinds of keys apart.
-        let key = match (registered.jti, self.preset.jti) {
+        let key = match (registered.jti, self.preset.has_jti) {
             (Some(jti), _) => [b"stint/replay/jti\n", name, b"\n", jti.as_bytes()].concat(),
             (None, Presence::Optional) => {
                 [b"stint/replay/jws\n", name, b"\n", &token.digest()].concat()
@@ -173,6 +194,19 @@ pub(super) fn not_long_over(untrusted: &Payload, now: Timestamp) -> Result<(), L
     }
 }
 
+/// What an entry is found by: `iss`, or `spiffe://` and the trust domain of `sub`.
+pub(super) fn found_at(payload: &Payload, place: FoundBy) -> Option<&str> {
+    let text = |claim| payload.get(claim).and_then(Json::as_str);
+    match place {
+        FoundBy::Issuer => text("iss"),
+        FoundBy::TrustDomain => {
+            let sub = text("sub")?;
+            let domain = sub.strip_prefix("spiffe://")?.split('/').next()?;
+            sub.get(.."spiffe://".len() + domain.len())
+        }
+    }
+}
+
 /// `aud`, a string or an array of exactly one.
 pub(super) fn one_audience(payload: &Payload) -> Result<&str, Label> {
     match payload.get("aud") {
@@ -188,29 +222,44 @@ pub(super) fn one_audience(payload: &Payload) -> Result<&str, Label> {
 /// The claims every token has, of RFC 7519 §4.1. Times are seconds since 1970, 0 to 2⁵³−1.
 #[derive(Clone, Copy, Debug)]
 struct Registered<'a> {
-    iss: &'a str,
     aud: &'a str,
-    sub: Option<&'a str>,
     jti: Option<&'a str>,
     exp: i64,
+    /// When it was made; when it is seen, where it does not say and need not.
     iat: i64,
+    says_iat: bool,
     nbf: Option<i64>,
 }
 
 impl<'a> Registered<'a> {
-    fn read(payload: &'a Payload) -> Result<Registered<'a>, Label> {
+    fn read(
+        payload: &'a Payload,
+        preset: &Preset,
+        now: Timestamp,
+    ) -> Result<Registered<'a>, Label> {
+        let said = seconds(payload, "iat")?;
+        let iat = match (said, preset.has_iat) {
+            (Some(iat), _) => iat,
+            (None, Presence::Optional) => now.as_secs(),
+            (None, Presence::Required) => return Err(Label::Claims),
+        };
         Ok(Registered {
-            iss: payload
-                .get("iss")
-                .and_then(Json::as_str)
-                .ok_or(Label::Issuer)?,
             aud: one_audience(payload)?,
-            sub: text(payload, "sub", is_text)?,
-            jti: text(payload, "jti", is_id)?,
+            jti: text(payload, preset.jti, is_id)?,
             exp: seconds(payload, "exp")?.ok_or(Label::Claims)?,
-            iat: seconds(payload, "iat")?.ok_or(Label::Claims)?,
+            iat,
+            says_iat: said.is_some(),
             nbf: seconds(payload, "nbf")?,
         })
+    }
+
+    /// When it can have been made at the earliest: who does not say may have made it as long ago as its life allows, and
+    /// a cut-off counts against it.
+    fn earliest(&self, cap: Seconds) -> i64 {
+        match self.says_iat {
+            true => self.iat,
+            false => self.exp.saturating_sub(i64::from(cap.as_u32())),
+        }
     }
 
     fn check_times(&self, now: Timestamp) -> Result<(), Label> {
@@ -303,10 +352,10 @@ fn moment(seconds: i64) -> Timestamp {
 }
 
 /// IDENTITY.md §1.3: the ids we make.
-const MAX_ID: usize = 512;
+pub(super) const MAX_ID: usize = 512;
 
 /// IDENTITY.md §1.2.
-const MAX_TASK: usize = 255;
+pub(super) const MAX_TASK: usize = 255;
 
 /// How long past `exp` and leeway a replay key is kept (IDENTITY.md §2.2).
 const REMEMBERED: Seconds = Seconds::new(60);

@@ -75,10 +75,12 @@ impl<'t> Unverified<'t> {
             .filter(|kid| is_kid(kid))
             .ok_or(Label::Header)?;
         let alg = self.header_text("alg")?.ok_or(Label::Header)?;
+        let usual = |member: &String| ["alg", "kid", "typ"].contains(&member.as_str());
         Ok(EvidenceHeader {
             alg,
             kid,
             typ: self.header_text("typ")?,
+            more: !self.header.keys().all(usual),
         })
     }
 
@@ -126,6 +128,8 @@ pub(super) struct EvidenceHeader<'a> {
     pub(super) alg: &'a str,
     pub(super) kid: &'a str,
     pub(super) typ: Option<&'a str>,
+    /// Whether it has other members, which nobody reads.
+    pub(super) more: bool,
 }
 
 /// What `key` signed. Made by [`Unverified::verify`] alone.

@@ -1,7 +1,7 @@
 //! JSON Web Keys of issuers and of DPoP proofs: public, asymmetric, one algorithm each, fixed here (IDENTITY.md §2.5
 //! *Keys*, SECURITY.md §2 rule 3). What cannot be used is skipped; what is ambiguous counts for nothing.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use data_encoding::BASE64URL_NOPAD;
@@ -20,6 +20,8 @@ pub(super) struct Key {
     algorithm: Algorithm,
     decoding: DecodingKey,
     thumbprint: [u8; 32],
+    /// The required members of its JWK, in order (RFC 7638 §3.2): what the thumbprint is of.
+    canonical: String,
 }
 
 impl Key {
@@ -47,6 +49,7 @@ impl Key {
             algorithm,
             decoding,
             thumbprint,
+            canonical,
         })
     }
 
@@ -63,10 +66,15 @@ impl Key {
         self.thumbprint
     }
 
-    /// A JWK that stands in a set: for signatures, with a `kid` (none, no key), on its curve.
-    fn listed(jwk: &Map<String, Value>) -> Option<(String, Key)> {
+    /// A JWK that stands in a set: for this use, with a `kid` (none, no key), on its curve.
+    fn listed(jwk: &Map<String, Value>, wanted: KeyUse) -> Option<(String, Key)> {
         let kid = text(jwk, "kid").filter(|kid| is_kid(kid))?;
-        if jwk.get("use").is_some_and(|u| u != "sig") {
+        let fits = match (jwk.get("use"), wanted) {
+            (None, wanted) => wanted == KeyUse::Signature,
+            (Some(said), KeyUse::JwtSvid) => said == "jwt-svid",
+            (Some(said), KeyUse::Signature) => said == "sig",
+        };
+        if !fits {
             return None;
         }
         let verify = |ops: &Value| {
@@ -101,6 +109,16 @@ impl Key {
     }
 }
 
+/// What the keys of a set are for, in the word of `use`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum KeyUse {
+    /// `jwt-svid`, in the bundle of a trust domain. A bundle without such keys is a set without keys: that ends every
+    /// SVID of the domain at once (IDENTITY.md §8).
+    JwtSvid,
+    /// `sig`, or no `use` at all.
+    Signature,
+}
+
 /// The usable keys of one issuer by `kid`; swapped whole, never merged.
 #[derive(Debug, Default)]
 pub(super) struct KeySet(HashMap<String, Arc<Key>>);
@@ -110,7 +128,7 @@ impl KeySet {
     ///
     /// # Errors
     /// [`KeySetError`]; the set that was there before stays in service.
-    pub(super) fn parse(json: &[u8]) -> Result<KeySet, KeySetError> {
+    pub(super) fn parse(json: &[u8], wanted: KeyUse) -> Result<KeySet, KeySetError> {
         let document = strict::object(json, Limits::METADATA).map_err(KeySetError::Unreadable)?;
         let keys = document
             .get("keys")
@@ -123,7 +141,7 @@ impl KeySet {
         for (kid, key) in keys
             .iter()
             .filter_map(Value::as_object)
-            .filter_map(Key::listed)
+            .filter_map(|jwk| Key::listed(jwk, wanted))
         {
             let twin = |other: &Arc<Key>| {
                 (other.thumbprint, other.algorithm) == (key.thumbprint, key.algorithm)
@@ -140,7 +158,7 @@ impl KeySet {
             .filter_map(|(kid, key)| Some((kid, key?)))
             .collect();
         Some(KeySet(usable))
-            .filter(|set| !set.0.is_empty())
+            .filter(|set| !set.0.is_empty() || wanted == KeyUse::JwtSvid)
             .ok_or(KeySetError::NoKeys)
     }
 
@@ -150,6 +168,30 @@ impl KeySet {
 
     pub(super) fn len(&self) -> usize {
         self.0.len()
+    }
+
+    /// The thumbprints of all keys, each once, sorted.
+    pub(super) fn thumbprints(&self) -> BTreeSet<[u8; 32]> {
+        self.0.values().map(|key| key.thumbprint).collect()
+    }
+
+    /// What names the set: SHA-256 of its sorted thumbprints (LEDGER.md §5, `key_added`).
+    pub(super) fn digest(&self) -> [u8; 32] {
+        let sorted: Vec<_> = self.thumbprints().into_iter().collect();
+        sha256(sorted.as_flattened())
+    }
+
+    /// Each key as a JWK with its `kid` and algorithm, and nothing that is not needed; sorted by `kid`.
+    pub(super) fn jwks(&self) -> Vec<([u8; 32], Map<String, Value>)> {
+        let jwk = |(kid, key): (&String, &Arc<Key>)| {
+            let mut jwk: Map<String, Value> = serde_json::from_str(&key.canonical).ok()?;
+            jwk.insert("kid".to_owned(), kid.as_str().into());
+            jwk.insert("alg".to_owned(), key.algorithm.as_str().into());
+            Some((key.thumbprint, jwk))
+        };
+        let mut sorted: Vec<_> = self.0.iter().collect();
+        sorted.sort_unstable_by_key(|(kid, _)| *kid);
+        sorted.into_iter().filter_map(jwk).collect()
     }
 }
 
@@ -275,7 +317,8 @@ mod tests {
     }
 
     fn parse(keys: &[Value]) -> Result<KeySet, KeySetError> {
-        KeySet::parse(json!({ "keys": keys }).to_string().as_bytes())
+        let json = json!({ "keys": keys }).to_string();
+        KeySet::parse(json.as_bytes(), KeyUse::Signature)
     }
 
     #[test]
@@ -364,9 +407,39 @@ mod tests {
         assert_eq!(parse(&keys(64)).unwrap().len(), 64);
         assert!(matches!(parse(&keys(65)), Err(KeySetError::TooMany(65))));
         assert!(matches!(
-            KeySet::parse(br#"{"keys":[],"keys":[]}"#),
+            KeySet::parse(br#"{"keys":[],"keys":[]}"#, KeyUse::Signature),
             Err(KeySetError::Unreadable(_))
         ));
+    }
+
+    #[test]
+    fn a_set_reads_back_as_what_it_was_written_as() {
+        let pss = with(rsa(&[0xff; 256], &[1, 0, 1]), "alg", json!("PS256"));
+        let set = parse(&[ec("b"), pss, ed("a")]).unwrap();
+        let written: Vec<_> = set.jwks().into_iter().map(|(_, jwk)| jwk.into()).collect();
+        let again = parse(&written).unwrap();
+        assert_eq!((again.len(), again.digest()), (3, set.digest()));
+        assert_eq!(again.get("r").unwrap().algorithm(), Algorithm::Ps256);
+        let other = parse(&[ec("other"), ed("a")]).unwrap();
+        assert_ne!(other.digest(), set.digest());
+        let renamed = parse(&[ec("x"), ed("y")]).unwrap();
+        assert_eq!(renamed.digest(), other.digest(), "names are not keys");
+    }
+
+    #[test]
+    fn a_bundle_gives_its_jwt_svid_keys_and_no_others() {
+        let bundle = json!({ "spiffe_sequence": 3, "spiffe_refresh_hint": 300, "keys": [
+            with(ec("a"), "use", json!("jwt-svid")),
+            with(ec("b"), "use", json!("x509-svid")),
+            with(ec("c"), "use", json!("sig")),
+            ec("d"),
+        ]});
+        let parse =
+            |bundle: &Value| KeySet::parse(bundle.to_string().as_bytes(), KeyUse::JwtSvid).unwrap();
+        let set = parse(&bundle);
+        assert_eq!((set.len(), set.get("a").is_some()), (1, true));
+        let revoked = with(bundle, "keys", json!([]));
+        assert_eq!(parse(&revoked).len(), 0, "an empty bundle is an answer");
     }
 
     #[test]

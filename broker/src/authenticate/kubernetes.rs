@@ -3,70 +3,56 @@
 //! Many clusters share one `iss`, so each entry has its own audience and keys. A service account that was made anew under
 //! its name has another uid, and the uid is in the id. A deleted pod is not seen here.
 
-use stint_policy::{Attributes, Seconds};
-
-use crate::authenticate::claims::{Claim, Shape};
+use crate::authenticate::Label;
+use crate::authenticate::claims::Shape;
 use crate::authenticate::crypto::Algorithm;
 use crate::authenticate::preset::{Facts, Lives, Presence, Preset};
-use crate::authenticate::{Label, Reuse};
+use crate::authenticate::row::{Row, fact, name, text, uuid};
 
 pub(super) static PRESET: Preset = Preset {
     name: "kubernetes",
     record: Some("kubernetes"),
-    url: None,
-    shared: |_| false,
     algorithms: &[Algorithm::Rs256, Algorithm::Es256],
-    typ: Presence::Optional,
+    typed: Presence::Optional,
     // Clusters before 1.32 send no `jti`.
-    jti: Presence::Optional,
+    has_jti: Presence::Optional,
     id: Some("{namespace}/{serviceaccount}/{serviceaccount_uid}"),
     task: Some("{pod_uid}"),
-    initiator: None,
-    reuse: Reuse::SameKey,
-    cap: Seconds::new(3600),
     lives: Lives::Task,
-    events: &[],
-    privileged_events: &[],
-    claims,
-    beside: Vec::new,
-    family: None,
-    origin,
+    claims: CLAIMS,
+    check,
+    ..Preset::USUAL
 };
 
-fn claims() -> Vec<Claim> {
-    let at = |claim: Claim, path: &[&str]| claim.at(&[&["kubernetes.io"], path].concat());
-    vec![
-        at(
-            Claim::fact("namespace", Shape::Id).required(),
-            &["namespace"],
-        ),
-        at(
-            Claim::name_of("serviceaccount_uid", "serviceaccount").required(),
-            &["serviceaccount", "name"],
-        ),
-        at(
-            Claim::id("serviceaccount_uid").required(),
-            &["serviceaccount", "uid"],
-        ),
-        at(Claim::name_of("pod_uid", "pod"), &["pod", "name"]),
-        at(Claim::id("pod_uid"), &["pod", "uid"]),
-        at(Claim::name_of("node_uid", "node"), &["node", "name"]),
-        at(Claim::id("node_uid"), &["node", "uid"]),
-    ]
-}
+const CLAIMS: &[Row] = &[
+    fact("namespace", Shape::Id)
+        .required()
+        .at(&["kubernetes.io", "namespace"])
+        .is("tenant"),
+    uuid("serviceaccount_uid")
+        .required()
+        .at(&["kubernetes.io", "serviceaccount", "uid"])
+        .is("project"),
+    name("serviceaccount", "serviceaccount_uid")
+        .required()
+        .at(&["kubernetes.io", "serviceaccount", "name"])
+        .is("project_name"),
+    name("pod", "pod_uid").at(&["kubernetes.io", "pod", "name"]),
+    uuid("pod_uid")
+        .at(&["kubernetes.io", "pod", "uid"])
+        .is("instance"),
+    name("node", "node_uid").at(&["kubernetes.io", "node", "name"]),
+    uuid("node_uid").at(&["kubernetes.io", "node", "uid"]),
+    text("sub").inner().required(),
+];
 
-fn origin(facts: &Facts<'_>) -> Result<Attributes, Label> {
-    let (namespace, account) = (facts.text("namespace"), facts.text("serviceaccount"));
+fn check(facts: &mut Facts<'_>) -> Result<(), Label> {
     let named = facts
-        .sub
+        .text("sub")
         .and_then(|sub| sub.strip_prefix("system:serviceaccount:")?.split_once(':'));
-    if named.is_none() || named != namespace.zip(account) {
-        return Err(Label::Claims);
+    let body = facts.text("namespace").zip(facts.text("serviceaccount"));
+    match named.is_some() && named == body {
+        true => Ok(()),
+        false => Err(Label::Claims),
     }
-    Ok(facts.taken(&[
-        ("tenant", "namespace"),
-        ("project", "serviceaccount_uid"),
-        ("project_name", "serviceaccount"),
-        ("instance", "pod_uid"),
-    ]))
 }

@@ -19,6 +19,8 @@ enum Segment {
     /// `{claim:h}`: 160 bits of SHA-256 in lower-case base32, 32 characters, for values outside the alphabet.
     Hash(String),
     Literal(String),
+    /// A value that is a path already, so it may hold `/`; only at the end.
+    Path(String),
     Value(String),
 }
 
@@ -34,12 +36,47 @@ impl Template {
             .map(Template)
     }
 
+    /// The same, where the claims that `is_path` knows hold whole paths.
+    ///
+    /// # Errors
+    /// If a path is not at the end: what follows it could be part of it.
+    pub(super) fn with_paths(self, is_path: impl Fn(&str) -> bool) -> Result<Template, String> {
+        let widen = |segment| match segment {
+            Segment::Value(name) if is_path(&name) => Segment::Path(name),
+            other => other,
+        };
+        let segments: Vec<Segment> = self.0.into_iter().map(widen).collect();
+        let (_, way) = segments.split_last().unwrap_or((&END, &[]));
+        let path = way.iter().find_map(|segment| match segment {
+            Segment::Path(name) => Some(name),
+            Segment::Hash(_) | Segment::Literal(_) | Segment::Value(_) => None,
+        });
+        match path {
+            Some(name) => Err(format!("`{{{name}}}` is a path, and stands at the end")),
+            None => Ok(Template(segments)),
+        }
+    }
+
     /// The claims it names, in order.
     pub(super) fn placeholders(&self) -> impl Iterator<Item = &str> {
         self.0.iter().filter_map(|segment| match segment {
-            Segment::Hash(name) | Segment::Value(name) => Some(name.as_str()),
+            Segment::Hash(name) | Segment::Path(name) | Segment::Value(name) => Some(name.as_str()),
             Segment::Literal(_) => None,
         })
+    }
+
+    /// The bytes of a path in which each claim that is taken as it is has as many as `of` says.
+    pub(super) fn length(&self, of: impl Fn(&str) -> usize) -> usize {
+        let bytes = |segment: &Segment| match segment {
+            Segment::Hash(_) => HASH_BYTES * 8 / 5,
+            Segment::Literal(text) => text.len(),
+            Segment::Path(name) | Segment::Value(name) => of(name),
+        };
+        self.0
+            .iter()
+            .map(|segment| bytes(segment) + 1)
+            .sum::<usize>()
+            - 1
     }
 
     /// The path, or `None` if a claim it names is absent. `value`: the claim of that name.
@@ -54,7 +91,7 @@ impl Template {
         for segment in &self.0 {
             let part = match segment {
                 Segment::Literal(text) => Cow::Borrowed(text.as_str()),
-                Segment::Hash(name) | Segment::Value(name) => {
+                Segment::Hash(name) | Segment::Path(name) | Segment::Value(name) => {
                     let Some(value) = value(name) else {
                         return Ok(None);
                     };
@@ -66,7 +103,11 @@ impl Template {
                     }
                 }
             };
-            if !is_segment(&part) {
+            let fits = match segment {
+                Segment::Path(_) => part.split('/').all(is_segment),
+                Segment::Hash(_) | Segment::Literal(_) | Segment::Value(_) => is_segment(&part),
+            };
+            if !fits {
                 return Err(Label::Claims);
             }
             if !path.is_empty() {
@@ -108,7 +149,7 @@ impl Segment {
 }
 
 /// A segment of a SPIFFE path.
-fn is_segment(text: &str) -> bool {
+pub(super) fn is_segment(text: &str) -> bool {
     let in_alphabet = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
     !matches!(text, "" | "." | "..") && text.bytes().all(in_alphabet)
 }
@@ -118,6 +159,8 @@ fn hashed(text: &str) -> String {
     let (half, _) = digest.split_at(HASH_BYTES);
     BASE32_NOPAD.encode(half).to_ascii_lowercase()
 }
+
+const END: Segment = Segment::Literal(String::new());
 
 /// 160 bits: collision-free for any number of callers, and whole base32 characters.
 const HASH_BYTES: usize = 20;
@@ -156,6 +199,30 @@ mod tests {
             render("{id}", &[("id", Value::Strings(["a".into()].into()))]),
             Err(Label::Claims)
         );
+    }
+
+    #[test]
+    fn a_path_stands_at_the_end() {
+        let with_paths = |text: &str| {
+            let template = Template::parse(text).unwrap();
+            template.with_paths(|name| name == "path")
+        };
+        let claims =
+            [("td", "other.example"), ("path", "ns/shop/sa/web")].map(|(n, v)| (n, Value::from(v)));
+        let template = with_paths("{td}/{path}").unwrap();
+        let find = |name: &str| claims.iter().find(|(n, _)| *n == name).map(|(_, v)| v);
+        assert_eq!(
+            template.render(find),
+            Ok(Some("other.example/ns/shop/sa/web".into()))
+        );
+        let injected = Value::from("ns/../sa");
+        assert_eq!(template.render(|_| Some(&injected)), Err(Label::Claims));
+        for bad in ["{path}/{td}", "{path}/{path}", "{path}/x"] {
+            assert!(with_paths(bad).is_err(), "{bad}");
+        }
+        assert!(with_paths("{path:h}/{td}").is_ok(), "a hash has no `/`");
+        assert_eq!(template.length(|_| 36), 36 + 1 + 36);
+        assert_eq!(with_paths("a/{td:h}").unwrap().length(|_| 0), 1 + 1 + 32);
     }
 
     #[test]

@@ -13,7 +13,9 @@ use crate::config::Secret;
 
 mod config;
 mod idp;
+mod presets;
 mod rotation;
+mod signatures;
 
 /// When the tokens of IDENTITY.md §3 are judged.
 const NOW: i64 = 1_787_166_760;
@@ -46,13 +48,7 @@ fn roster(entries: Vec<IssuerEntry>) -> Roster {
 
 async fn present(roster: &Roster, token: String) -> Result<Caller, Refused> {
     roster
-        .authenticate(
-            &Evidence {
-                token: Secret::new(token),
-                proof: None,
-            },
-            now(),
-        )
+        .authenticate(&Evidence::token(Secret::new(token), None), now())
         .await
 }
 
@@ -148,10 +144,7 @@ async fn a_github_job_becomes_a_caller_with_its_task() {
         thumbprint: [7; 32],
         kind: ProofKind::Dpop,
     };
-    let evidence = Evidence {
-        token: Secret::new(token.clone()),
-        proof: Some(proof),
-    };
+    let evidence = Evidence::token(Secret::new(token.clone()), Some(proof));
     let caller = roster.authenticate(&evidence, now()).await.unwrap();
     let principal = caller.principal();
     assert_eq!(principal.id.as_str(), "spiffe://acme.dev/github/65/74");
@@ -187,9 +180,9 @@ async fn a_github_job_becomes_a_caller_with_its_task() {
         (caller.proof(), caller.proof_kind()),
         (Some([7; 32]), Some(ProofKind::Dpop))
     );
-    assert_eq!(caller.replay().reuse, Reuse::Never);
+    assert_eq!(caller.replay().unwrap().reuse, Reuse::Never);
     assert_eq!(
-        caller.replay().until,
+        caller.replay().unwrap().until,
         Timestamp::from_millis((NOW + 297 + 90) * 1000)
     );
     let seen = caller.seen();
@@ -230,7 +223,7 @@ async fn a_gitlab_job_lives_as_long_as_its_token() {
     );
     assert!(!gitlab.contains_key("project_visibility") && !gitlab.contains_key("user_email"));
     assert_eq!(caller.task().unwrap().name, "gitlab:20/574/302");
-    assert_eq!(caller.replay().reuse, Reuse::SameKey);
+    assert_eq!(caller.replay().unwrap().reuse, Reuse::SameKey);
     let ceiling = caller.ceiling().unwrap();
     assert_eq!(
         (ceiling.name.as_str(), ceiling.not_after),
@@ -301,7 +294,7 @@ async fn a_pod_becomes_a_caller_and_the_pod_is_its_task() {
     assert_eq!(caller.task(), None);
     // ECDSA signatures differ each time; the replay key is of what was signed.
     let again = present(&roster, key.token(&by_hand)).await.unwrap();
-    assert_eq!(caller.replay().key, again.replay().key);
+    assert_eq!(caller.replay().unwrap().key, again.replay().unwrap().key);
     for change in [
         |c: &mut Json| c["sub"] = json!("system:serviceaccount:shop:admin"),
         |c: &mut Json| c["sub"] = json!("system:serviceaccount:shop"),
@@ -747,10 +740,7 @@ async fn a_refusal_says_the_same_to_everybody_and_names_no_claim() {
         }
     );
     assert!(!format!("{known:?} {known}").contains("secret"));
-    let evidence = Evidence {
-        token: Secret::new("token-secret".into()),
-        proof: None,
-    };
+    let evidence = Evidence::token(Secret::new("token-secret".into()), None);
     assert!(!format!("{evidence:?}").contains("token-secret"));
 }
 
@@ -760,7 +750,7 @@ async fn the_same_token_has_the_same_replay_key_at_one_entry_only() {
     let first = roster(vec![build("one", github_config(&key)).unwrap()]);
     let second = roster(vec![build("two", github_config(&key)).unwrap()]);
     let token = key.token(&github_claims());
-    let keys = |caller: Caller| caller.replay().key;
+    let keys = |caller: Caller| caller.replay().unwrap().key;
     let one = keys(present(&first, token.clone()).await.unwrap());
     assert_eq!(one, keys(present(&first, token.clone()).await.unwrap()));
     assert_ne!(one, keys(present(&second, token).await.unwrap()));

@@ -27,6 +27,10 @@ macro_rules! choices {
         impl Word for $name {
             const WANTS: &'static str = concat!("one of", $(" \"", $word, "\""),+);
 
+            fn schema() -> Value {
+                json!({ "enum": [$($word),+] })
+            }
+
             fn parse(value: &DeValue<'_>, _: &Place<'_>) -> Result<$name, Wrong> {
                 match text::<$name>(value)? {
                     $($word => Ok($name::$variant),)+
@@ -42,10 +46,26 @@ macro_rules! choices {
 }
 
 choices! {
-    /// Who ends TLS.
-    pub enum Tls {
-        /// A proxy on this host or network; it reaches the listener in the clear.
-        Proxy = "proxy",
+    /// Who vouches for a caller that has no token.
+    pub enum AttestKind {
+        /// A certificate of an existing PKI.
+        ClientCert = "client-cert",
+    }
+
+    /// What the callers of an attestor are.
+    pub enum Callers {
+        /// Something that acts by itself, on what it reads.
+        Agent = "agent",
+        /// A job, a service, a machine.
+        Workload = "workload",
+    }
+
+    /// What a trusted proxy says of its client's certificate.
+    pub enum ProxyClientCert {
+        /// Nothing that counts.
+        Ignored = "ignored",
+        /// `Client-Cert` and `Client-Cert-Chain` (RFC 9440).
+        Rfc9440 = "rfc9440",
     }
 
     /// The algorithm of the JWTs that the broker signs.
@@ -54,6 +74,26 @@ choices! {
         Es256 = "ES256",
         /// Ed25519.
         EdDsa = "EdDSA",
+    }
+
+    /// Which sort of JWT an audience reads.
+    pub enum Flavour {
+        /// RFC 9068: says what may be done.
+        AccessToken = "access-token",
+        /// An OIDC token for a cloud or a cluster: says who.
+        Federation = "federation",
+        /// SPIFFE JWT-SVID.
+        JwtSvid = "jwt-svid",
+    }
+
+    /// The algorithm of an audience's tokens.
+    pub enum TokenAlg {
+        /// ECDSA on P-256.
+        Es256 = "ES256",
+        /// Ed25519.
+        EdDsa = "EdDSA",
+        /// RSA, with the operator's own key.
+        Rs256 = "RS256",
     }
 
     /// What a certificate may be used for.

@@ -30,9 +30,12 @@ pub(super) struct KeyDoc {
     pub(super) wants: &'static str,
     /// None if it is required.
     pub(super) default: Option<fn() -> Value>,
-    pub(super) bounds: Option<fn() -> String>,
+    /// The least and the most.
+    pub(super) bounds: Option<fn() -> (Value, Value)>,
     /// The keys of the table that this is.
     pub(super) table: Option<&'static TableDoc>,
+    /// The JSON Schema of its value; none where `wants` says all.
+    pub(super) schema: Option<fn() -> Value>,
 }
 
 /// `1 to 65536`, `"30s" to "1h"`.
@@ -72,17 +75,23 @@ macro_rules! settings {
                             default: None,
                             bounds: None,
                             table: <$rty as $crate::config::setting::Setting>::TABLE,
+                            schema: Some(<$rty as $crate::config::setting::Setting>::schema),
                         },)+)?
                         $($crate::config::declare::KeyDoc {
                             name: settings!(@key $dkey $($dname)?),
                             about: &[$($ddoc),+],
                             wants: <$dty as $crate::config::setting::Setting>::WANTS,
-                            default: Some(|| { let default: $dty = $default; default.json() }),
+                            default: Some(|| { let default: $dty = $default; $crate::config::setting::Setting::json(&default) }),
                             bounds: settings!(@bounds $dty $(, $bounds)?),
                             table: <$dty as $crate::config::setting::Setting>::TABLE,
+                            schema: Some(<$dty as $crate::config::setting::Setting>::schema),
                         },)+
                     ],
                 });
+
+            fn schema() -> serde_json::Value {
+                Self::TABLE.map($crate::config::schema::table).unwrap_or_default()
+            }
 
             fn read(
                 value: &toml::Spanned<toml::de::DeValue<'_>>,
@@ -103,8 +112,8 @@ macro_rules! settings {
 
             fn json(&self) -> serde_json::Value {
                 let mut keys = serde_json::Map::new();
-                $($(keys.insert(stringify!($rkey).to_owned(), self.$rkey.json());)+)?
-                $(keys.insert(settings!(@key $dkey $($dname)?).to_owned(), self.$dkey.json());)+
+                $($(keys.insert(stringify!($rkey).to_owned(), $crate::config::setting::Setting::json(&self.$rkey));)+)?
+                $(keys.insert(settings!(@key $dkey $($dname)?).to_owned(), $crate::config::setting::Setting::json(&self.$dkey));)+
                 serde_json::Value::Object(keys)
             }
         }
@@ -129,7 +138,7 @@ macro_rules! settings {
     (@key $dkey:ident $dname:literal) => { $dname };
     (@bounds $dty:ty) => { None };
     (@bounds $dty:ty, $bounds:expr) => {
-        Some(|| { let bounds: std::ops::RangeInclusive<$dty> = $bounds; $crate::config::declare::span_of(&bounds) })
+        Some(|| { let bounds: std::ops::RangeInclusive<$dty> = $bounds; ($crate::config::setting::Setting::json(bounds.start()), $crate::config::setting::Setting::json(bounds.end())) })
     };
 }
 

@@ -39,7 +39,7 @@ fn tables(root: &TableDoc) -> String {
         push(
             &mut text,
             format_args!(
-                "{:<14}{}{required}\n",
+                "{:<16}{}{required}\n",
                 format!("[{}]", header(key.name)),
                 about.trim()
             ),
@@ -68,8 +68,8 @@ fn keys(path: &str, doc: &TableDoc) -> String {
                     &mut text,
                     format_args!("   {}, default {}", key.wants, default()),
                 );
-                if let Some(bounds) = key.bounds {
-                    push(&mut text, format_args!(", {}", bounds()));
+                if let Some((least, most)) = key.bounds.map(|bounds| bounds()) {
+                    push(&mut text, format_args!(", {least} to {most}"));
                 }
                 text.push('\n');
             }
@@ -164,7 +164,7 @@ fn section(text: &mut String, path: &str, doc: &TableDoc, set: &dyn Fn(&str) -> 
 
 /// `[issuer.NAME]` and `[ca.profile.NAME]`: tables whose names the operator chooses.
 fn is_set_of_tables(path: &str) -> bool {
-    matches!(path, "issuer" | "ca.profile")
+    matches!(path, "attest" | "audience" | "ca.profile" | "issuer")
 }
 
 fn header(path: &str) -> String {

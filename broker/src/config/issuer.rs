@@ -35,6 +35,10 @@ impl Setting for Issuer {
     const WANTS: &'static str = "a table";
     const TABLE: Option<&'static TableDoc> = Some(&DOC);
 
+    fn schema() -> Value {
+        super::schema::table(&DOC)
+    }
+
     fn read(value: &Spanned<DeValue<'_>>, at: At<'_>, reader: &mut Reader<'_>) -> Option<Issuer> {
         reader.table(value, at, &DOC)?;
         let known = |key: &str| DOC.keys.iter().any(|doc| doc.name == key);
@@ -216,13 +220,21 @@ const DOC: TableDoc = TableDoc {
             ..key(
                 "preset",
                 "a word",
-                &["The platform: github-actions, gitlab-ci, kubernetes or generic."],
+                &[
+                    "The platform: github-actions, gitlab-ci, kubernetes, google, azure, aws, circleci, buildkite,",
+                    "terraform-cloud, spiffe-jwt-svid, or generic for any other.",
+                ],
             )
         },
         key(
             "url",
             "a URL",
             &["The issuer, byte for byte as in `iss`. Presets with one for everybody know it."],
+        ),
+        key(
+            "trust_domain",
+            "a name",
+            &["Of spiffe-jwt-svid, in place of `url`: the trust domain whose SVIDs come in."],
         ),
         key(
             "audience",
@@ -285,6 +297,11 @@ const DOC: TableDoc = TableDoc {
         ),
         key("forks", "true or false", &["Risky: admits jobs of forks."]),
         key(
+            "human_shell",
+            "true or false",
+            &["Risky: admits jobs in which a person has a shell (CircleCI's SSH re-runs)."],
+        ),
+        key(
             "kind",
             "a word",
             &["What its callers are: workload (without it) or agent."],
@@ -297,7 +314,14 @@ const DOC: TableDoc = TableDoc {
         key(
             "max_token_life",
             "a duration",
-            &["The longest life of a token, 24h at most. Without it: the preset's."],
+            &["The longest life of a token, 24h at most (azure: 25h). Without it: the preset's."],
+        ),
+        key(
+            "cut_off",
+            "a moment",
+            &[
+                "Tokens made before it are refused: \"2026-09-01T12:00:00Z\", after an issuer was broken into.",
+            ],
         ),
         key(
             "task_life",
@@ -367,6 +391,7 @@ const fn key(name: &'static str, wants: &'static str, about: &'static [&'static 
         default: Some(none),
         bounds: None,
         table: None,
+        schema: None,
     }
 }
 

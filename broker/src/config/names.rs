@@ -68,6 +68,15 @@ impl ServerUrl {
         &self.authority
     }
 
+    /// The host alone; an IPv6 address has its brackets.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        match self.authority.rsplit_once(':') {
+            Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
+            _ => &self.authority,
+        }
+    }
+
     /// Whether the host is this machine.
     #[must_use]
     pub fn is_loopback(&self) -> bool {

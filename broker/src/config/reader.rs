@@ -228,14 +228,12 @@ impl std::fmt::Display for At<'_> {
 pub(super) const HELP: &str = "stintd help config";
 
 /// What the documentation plans for later versions: unknown as anything else, but said kindly.
-const LATER: [&str; 27] = [
-    "attest",
+const LATER: [&str; 25] = [
     "console",
     "notify",
     "people",
     "roles",
     "sink",
-    "server.trusted_proxies",
     "server.pki_listen",
     "store.password",
     "store.pool",

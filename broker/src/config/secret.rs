@@ -59,6 +59,18 @@ impl SecretRef {
         self.read_in(from_environment)
     }
 
+    /// The file it lies in, where it lies in one.
+    #[must_use]
+    pub fn path(&self) -> Option<PathBuf> {
+        match self {
+            SecretRef::Credential(name) => {
+                from_environment(CREDENTIALS).map(|dir| Path::new(&dir).join(name))
+            }
+            SecretRef::File(path) => Some(path.clone()),
+            SecretRef::Env(_) => None,
+        }
+    }
+
     /// Checks that the secret can be read now. A credential is not looked for outside a service: `stintd check` has to
     /// work at a desk.
     pub(super) fn probe(&self, env: Environment) -> Result<(), SecretError> {

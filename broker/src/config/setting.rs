@@ -10,6 +10,7 @@ use toml::de::DeValue;
 use super::declare::TableDoc;
 use super::nearest::is_name;
 use super::reader::{At, Reader};
+use super::schema;
 use super::secret::Environment;
 
 /// Where a document lies and what surrounds it.
@@ -31,6 +32,9 @@ pub(super) trait Setting: Sized {
     /// The keys, if this is a table or a set of tables.
     const TABLE: Option<&'static TableDoc> = None;
 
+    /// The JSON Schema of such a value.
+    fn schema() -> Value;
+
     /// Reads a value; none if it is faulty, and then the reader knows at least one fault more.
     fn read(value: &Spanned<DeValue<'_>>, at: At<'_>, reader: &mut Reader<'_>) -> Option<Self>;
 
@@ -43,6 +47,11 @@ pub(super) trait Word: Sized {
     const WANTS: &'static str;
     /// Whether the empty text stands for "none" where the setting is optional.
     const EMPTY_IS_NONE: bool = true;
+
+    /// The JSON Schema of such a value: a text, if nothing else is said.
+    fn schema() -> Value {
+        serde_json::json!({ "type": "string" })
+    }
 
     fn parse(value: &DeValue<'_>, place: &Place<'_>) -> Result<Self, Wrong>;
 
@@ -80,6 +89,10 @@ impl Wrong {
 impl<T: Word> Setting for T {
     const WANTS: &'static str = <T as Word>::WANTS;
 
+    fn schema() -> Value {
+        <T as Word>::schema()
+    }
+
     fn read(value: &Spanned<DeValue<'_>>, at: At<'_>, reader: &mut Reader<'_>) -> Option<T> {
         match T::parse(value.get_ref(), &reader.place) {
             Ok(word) => {
@@ -105,6 +118,14 @@ impl<T: Word> Setting for T {
 impl<T: Word> Word for Option<T> {
     const WANTS: &'static str = <T as Word>::WANTS;
 
+    fn schema() -> Value {
+        if T::EMPTY_IS_NONE {
+            schema::or_empty(<T as Word>::schema())
+        } else {
+            <T as Word>::schema()
+        }
+    }
+
     fn parse(value: &DeValue<'_>, place: &Place<'_>) -> Result<Option<T>, Wrong> {
         if T::EMPTY_IS_NONE && value.as_str() == Some("") {
             return Ok(None);
@@ -124,6 +145,10 @@ impl<T: Word> Word for Option<T> {
 impl<T: Word> Word for Vec<T> {
     const WANTS: &'static str = "a list";
 
+    fn schema() -> Value {
+        serde_json::json!({ "type": "array", "items": <T as Word>::schema() })
+    }
+
     fn parse(value: &DeValue<'_>, place: &Place<'_>) -> Result<Vec<T>, Wrong> {
         let list = value
             .as_array()
@@ -142,6 +167,10 @@ impl<T: Word> Word for Vec<T> {
 impl<T: Setting> Setting for BTreeMap<String, T> {
     const WANTS: &'static str = "a set of tables";
     const TABLE: Option<&'static TableDoc> = T::TABLE;
+
+    fn schema() -> Value {
+        schema::tables(T::schema())
+    }
 
     fn read(value: &Spanned<DeValue<'_>>, at: At<'_>, reader: &mut Reader<'_>) -> Option<Self> {
         let path = at.path();

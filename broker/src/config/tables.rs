@@ -6,15 +6,19 @@ use std::path::PathBuf;
 
 use stint_policy::Seconds;
 
-use super::choices::{CnFrom, JwtAlg, LogFormat, Reload, Reveal, Tls, Usage};
+use super::attest::{self, Attest};
+use super::audience::{self, Audience};
+use super::choices::{CnFrom, JwtAlg, LogFormat, ProxyClientCert, Reload, Reveal, Usage};
 use super::declare::settings;
 use super::issuer::Issuer;
 use super::names::{PkiUrl, ServerUrl, StoreUrl, TrustDomain};
 use super::nearest::is_name;
 use super::reader::{Check, Reader, Table};
-use super::secret::SecretRef;
+use super::secret::{KeyFile, SecretRef};
 use super::setting::Wrong;
-use super::words::Rate;
+use super::tls::Tls;
+use super::words::{Cidr, Rate};
+use crate::keyring;
 
 settings! {
     /// stint.toml: everything that an operator of the broker decides, but for policy.
@@ -40,8 +44,12 @@ settings! {
             keys: Keys = Keys::default();
             /// The JWTs that are handed out.
             jwt: Jwt = Jwt::default();
+            /// For whom JWTs are minted, where an audience wants more than an access token.
+            audiences "audience": BTreeMap<String, Audience> = BTreeMap::new();
             /// Whose tokens are evidence: one table for each issuer.
             issuers "issuer": BTreeMap<String, Issuer> = BTreeMap::new();
+            /// Who may come in without a token: one table for each attestor.
+            attestors "attest": BTreeMap<String, Attest> = BTreeMap::new();
             /// Asks that wait for people.
             approval: Approval = Approval::default();
             /// How much is taken on at once.
@@ -61,9 +69,14 @@ settings! {
         default {
             /// Where the API listens.
             listen: SocketAddr = local(8640);
-            /// Who ends TLS. Must be "proxy" where `listen` is not on the loopback interface: TLS of the broker's own
-            /// is planned.
+            /// Who ends TLS: the broker, with a certificate (PEM, with its chain) and its key, or a proxy. Must be said
+            /// where `listen` is not on the loopback interface. New files are taken up by themselves, and on SIGHUP.
             tls: Option<Tls> = None;
+            /// Networks of the proxies whose `X-Forwarded-For` is believed. Only with tls = "proxy".
+            trusted_proxies: Vec<Cidr> = Vec::new();
+            /// What those proxies say of their clients' certificates. The proxy must strip these headers from what
+            /// clients send: a certificate is public, and here the proxy's word is the proof of its key.
+            proxy_client_cert: ProxyClientCert = ProxyClientCert::Ignored;
             /// How long a caller waits for an answer. Database work goes on.
             request_timeout: Seconds = Seconds::new(15), in Seconds::new(1)..=Seconds::new(300);
             /// How long open requests may take to end when the broker stops.
@@ -78,6 +91,8 @@ settings! {
         default {
             /// Where health and metrics are served, in the clear and without login.
             listen: SocketAddr = local(8641);
+            /// Names by which that listener may be called, besides localhost and addresses.
+            hosts: Vec<String> = Vec::new();
             /// Where `stintd` and `stint` reach the running broker. Its own user and root are let in.
             socket: PathBuf = PathBuf::from("/run/stint/stintd.sock");
         }
@@ -150,6 +165,9 @@ settings! {
         default {
             /// The algorithm of their signature.
             alg: JwtAlg = JwtAlg::Es256;
+            /// An RSA key that you bring, for audiences that read RS256 alone: PKCS#8, PEM or DER, 2048 to 4096 bits,
+            /// e = 65537. A file of mode 600, not a link.
+            rs256: Option<KeyFile> = None;
             /// The longest life.
             max_ttl: Seconds = Seconds::new(900), in Seconds::new(30)..=days(1);
         }
@@ -184,8 +202,27 @@ settings! {
     /// How much is taken on at once; what is beyond is refused early.
     pub struct Limits {
         default {
-            /// Open connections.
+            /// Open connections; 256 less than the process may have files open is the most.
             connections: u32 = 4096, in 16..=65_536;
+            /// Open connections of one peer: an IPv4 address, or 64 bits of an IPv6 address. Trusted proxies have none.
+            connections_per_peer: u32 = 1024, in 1..=65_536;
+            /// TLS handshakes at once.
+            handshakes: u32 = 256, in 1..=65_536;
+            /// How long a TLS handshake may take.
+            handshake_timeout: Seconds = Seconds::new(5), in Seconds::new(1)..=Seconds::new(60);
+            /// From the connection to its first whole request head.
+            head_timeout: Seconds = Seconds::new(10), in Seconds::new(1)..=Seconds::new(300);
+            /// How long a connection is kept between two requests. Behind a balancer: longer than it keeps idle ones.
+            idle_timeout: Seconds = Seconds::new(10), in Seconds::new(1)..=Seconds::new(3600);
+            /// How long a request's body may take to arrive.
+            body_timeout: Seconds = Seconds::new(10), in Seconds::new(1)..=Seconds::new(300);
+            /// How long a client may take nothing of its answer.
+            write_timeout: Seconds = Seconds::new(10), in Seconds::new(1)..=Seconds::new(300);
+            /// Evidence of one peer that does not hold; five seconds' worth may come at once. Beyond it, that peer's
+            /// evidence is not looked at, but on connections that have brought good evidence.
+            failed_evidence_per_peer: Rate = Rate::per_second(200);
+            /// Asks of authenticated callers that are worked on at once; more wait for 250 ms, then 503.
+            asks: u32 = 1024, in 1..=65_536;
             /// Outcomes that wait for the ledger.
             queue: u32 = 1024, in 1..=65_536;
             /// Asks of one caller.
@@ -253,7 +290,9 @@ impl Check for Config {
             let text = "has no `passphrase`: the key files are not sealed";
             table.warn("keys", text, reader);
         }
-        if self.issuers.is_empty() {
+        audience::check(self, table, reader);
+        attest::check(self, table, reader);
+        if self.issuers.is_empty() && self.attestors.is_empty() {
             let text = "has no table: nobody can bring evidence, so nobody is granted anything";
             table.warn("issuer", text, reader);
         }
@@ -264,14 +303,31 @@ impl Check for Server {
     fn check(&self, table: &Table<'_, '_>, reader: &mut Reader<'_>) {
         if self.tls.is_none() && !self.listen.ip().is_loopback() {
             let text = format!("is open to the network without TLS: {}", self.listen);
-            let label = "listen on 127.0.0.1, or say tls = \"proxy\" if a proxy ends TLS";
+            let label = "set `tls`: { cert, key }, or \"proxy\" if a proxy ends TLS";
             table.refuse("listen", Wrong::new(text, label), reader);
+        }
+        let behind_a_proxy = self.tls == Some(Tls::Proxy);
+        if !self.trusted_proxies.is_empty() && !behind_a_proxy {
+            let wrong = Wrong::new("has no proxy to trust", "only with tls = \"proxy\"");
+            table.refuse("trusted_proxies", wrong, reader);
+        }
+        if self.proxy_client_cert == ProxyClientCert::Rfc9440 && self.trusted_proxies.is_empty() {
+            let wrong = Wrong::new("has nobody to believe", "name `trusted_proxies`");
+            table.refuse("proxy_client_cert", wrong, reader);
         }
     }
 }
 
 impl Check for Ops {
     fn check(&self, table: &Table<'_, '_>, reader: &mut Reader<'_>) {
+        let host = |name: &String| {
+            let legal = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-._".contains(&b);
+            !name.is_empty() && name.bytes().all(legal)
+        };
+        if !self.hosts.iter().all(host) {
+            let wrong = Wrong::new("has what is no host name", "lower case, without port");
+            table.refuse("hosts", wrong, reader);
+        }
         if !self.listen.ip().is_loopback() {
             table.warn(
                 "listen",
@@ -358,7 +414,16 @@ impl Check for Telemetry {
 impl Check for Store {}
 impl Check for Keys {}
 impl Check for Ca {}
-impl Check for Jwt {}
+impl Check for Jwt {
+    fn check(&self, table: &Table<'_, '_>, reader: &mut Reader<'_>) {
+        if let Some(file) = &self.rs256
+            && let Err(error) = keyring::brought(file)
+        {
+            let wrong = Wrong::new(format!("cannot be used: {error}"), "");
+            table.refuse("rs256", wrong, reader);
+        }
+    }
+}
 impl Check for Approval {}
 impl Check for Limits {}
 

@@ -251,10 +251,45 @@ fn contradictions_between_keys_are_faults() {
         fault(&format!("{MINIMAL}[telemetry]\nlog = \"loud\"\n")),
         "stint.toml: `log` in [telemetry] is not a filter: `loud`"
     );
-    assert_eq!(
-        fault(&server("tls = { cert = \"a\", key = \"b\" }")),
-        "stint.toml: `tls` in [server] is a table, not one of \"proxy\""
+}
+
+#[test]
+fn who_ends_tls_is_said_in_one_way() {
+    let wrong = |line: &str, expected: &str| {
+        let error = parse(&server(line)).unwrap_err().to_string();
+        assert_eq!(error, format!("stint.toml: {expected}"));
+    };
+    wrong(
+        "tls = { cert = \"a\", key = \"b\" }",
+        "`tls` in [server] `key` is a literal secret",
     );
+    wrong(
+        "tls = { cert = \"a\" }",
+        "`tls` in [server] needs both `cert` and `key`",
+    );
+    wrong(
+        "tls = { cert = \"a\", key = { file = \"b\" }, ca = \"c\" }",
+        "`tls` in [server] has an unknown member `ca`",
+    );
+    wrong(
+        "tls = \"own\"",
+        "`tls` in [server] does not know the word `own`",
+    );
+    wrong(
+        "trusted_proxies = [\"10.0.0.0/8\"]",
+        "`trusted_proxies` in [server] has no proxy to trust",
+    );
+    wrong(
+        "tls = \"proxy\"\ntrusted_proxies = [\"10.0.0.1/8\"]",
+        "`trusted_proxies` in [server] is not a network: `10.0.0.1/8`",
+    );
+    wrong(
+        "tls = \"proxy\"\nproxy_client_cert = \"rfc9440\"",
+        "`proxy_client_cert` in [server] has nobody to believe",
+    );
+    let literal = server("tls = { cert = \"a\", key = \"-----BEGIN PRIVATE KEY-----hunter2\" }");
+    let report = parse(&literal).unwrap_err().report().to_string();
+    assert!(!report.contains("hunter2"), "{report}");
 }
 
 #[test]
@@ -300,7 +335,7 @@ fn what_is_wrong_with_an_issuer_is_shown_at_its_key() {
         r#"error     stint.toml:8:1 `only` in [issuer.github] is missing: many tenants share this issuer, so an immutable id must be bound (I01)
     7 | dir = "policy"
     8 | [issuer.github]
-      | ^^^^^^^^^^^^^^^ such as only = { repository_owner_id = ["…"] } or { project_id = ["…"] }          help: stintd help config issuer
+      | ^^^^^^^^^^^^^^^ such as only = { repository_owner_id = ["…"] }          help: stintd help config issuer
 "#,
     );
 }

@@ -1,14 +1,16 @@
 //! The plain values of `stint.toml`: each is read once into a type that cannot hold anything else.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
 use stint_policy::Seconds;
 use toml::de::DeValue;
 
+use super::schema;
 use super::secret::{KeyFile, SecretRef};
 use super::setting::{Place, Word, Wrong};
+use crate::authenticate::address::Network;
 
 /// So many in so long: `10/s`, `200/m`, `1000/h`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +34,10 @@ impl Rate {
 
 impl Word for Rate {
     const WANTS: &'static str = "a rate such as \"10/s\"";
+
+    fn schema() -> Value {
+        json!({ "type": "string", "pattern": "^[1-9][0-9]*/[smh]$" })
+    }
 
     fn parse(value: &DeValue<'_>, _: &Place<'_>) -> Result<Rate, Wrong> {
         let text = text::<Rate>(value)?;
@@ -65,8 +71,49 @@ impl Word for Rate {
     }
 }
 
+/// A network: `10.0.0.0/8`, `fd00::/8`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cidr {
+    text: String,
+    network: Network,
+}
+
+impl Cidr {
+    /// Whether `address` lies in it.
+    #[must_use]
+    pub fn holds(&self, address: IpAddr) -> bool {
+        self.network.holds(address)
+    }
+}
+
+impl Word for Cidr {
+    const WANTS: &'static str = "a network such as \"10.0.0.0/8\"";
+
+    fn parse(value: &DeValue<'_>, _: &Place<'_>) -> Result<Cidr, Wrong> {
+        let text = text::<Cidr>(value)?;
+        let wrong = |()| {
+            Wrong::new(
+                format!("is not a network: `{text}`"),
+                "ADDRESS/LENGTH, with no bit set behind its length",
+            )
+        };
+        Ok(Cidr {
+            text: text.to_owned(),
+            network: text.parse().map_err(wrong)?,
+        })
+    }
+
+    fn json(&self) -> Value {
+        json!(self.text)
+    }
+}
+
 impl Word for Seconds {
     const WANTS: &'static str = "a duration such as \"10m\"";
+
+    fn schema() -> Value {
+        schema::duration()
+    }
 
     fn parse(value: &DeValue<'_>, _: &Place<'_>) -> Result<Seconds, Wrong> {
         let text = text::<Seconds>(value)?;
@@ -94,6 +141,10 @@ impl Word for Seconds {
 
 impl Word for u32 {
     const WANTS: &'static str = "a whole number";
+
+    fn schema() -> Value {
+        json!({ "type": "integer" })
+    }
 
     fn parse(value: &DeValue<'_>, _: &Place<'_>) -> Result<u32, Wrong> {
         let digits = value
@@ -158,6 +209,10 @@ impl Word for SecretRef {
         "a reference: { credential = NAME }, { file = PATH } or { env = NAME }";
     const EMPTY_IS_NONE: bool = false;
 
+    fn schema() -> Value {
+        schema::reference(&["credential", "file", "env"])
+    }
+
     fn parse(value: &DeValue<'_>, place: &Place<'_>) -> Result<SecretRef, Wrong> {
         let secret = match reference(value) {
             Some(("credential", name)) if is_file_name(name) => {
@@ -199,6 +254,10 @@ impl Word for SecretRef {
 impl Word for KeyFile {
     const WANTS: &'static str = "a key: { file = PATH }";
     const EMPTY_IS_NONE: bool = false;
+
+    fn schema() -> Value {
+        schema::reference(&["file"])
+    }
 
     fn parse(value: &DeValue<'_>, place: &Place<'_>) -> Result<KeyFile, Wrong> {
         let Some(("file", path)) = reference(value) else {

@@ -17,6 +17,7 @@ use super::problem::Failure;
 use crate::clock::Stopwatch;
 use crate::issue::Error;
 use crate::serve::App;
+use crate::telemetry::trail;
 
 /// `POST /v1/whoami`: the caller as the evidence makes it. Spends nothing.
 pub(super) async fn who_am_i(
@@ -25,11 +26,8 @@ pub(super) async fn who_am_i(
 ) -> Result<Response, Failure> {
     let watch = Stopwatch::start();
     let now = app.broker.clock.now();
-    let caller = app
-        .broker
-        .roster
-        .authenticate(&presented.evidence, now)
-        .await;
+    let judging = app.broker.roster.authenticate(&presented.evidence, now);
+    let caller = trail::authenticating(judging).await;
     let mut caller = evenly(watch, caller.map_err(Error::from)).await?;
     let policy = app.broker.policies.in_force();
     caller.adopt_owner(&policy);
@@ -124,27 +122,8 @@ pub(super) async fn votes_come_later() -> &'static str {
      until it expires, and asking again finds it.\n"
 }
 
-/// `GET /oauth2/jwks` (RFC 7517).
-pub(super) async fn jwks(State(app): State<Arc<App>>) -> Response {
-    public(&app.broker.ca.jwks())
-}
-
-/// RFC 8414 and OIDC discovery, for whoever verifies our tokens. Only what is there is listed.
-pub(super) async fn metadata(State(app): State<Arc<App>>) -> Response {
-    let url = &app.broker.terms.url;
-    public(&json!({
-        "issuer": url,
-        "jwks_uri": format!("{url}/oauth2/jwks"),
-        "response_types_supported": ["id_token"],
-        "subject_types_supported": ["public"],
-        "id_token_signing_alg_values_supported": app.broker.ca.jwt_algorithms(),
-        "dpop_signing_alg_values_supported": ["ES256", "EdDSA"],
-        "authorization_details_types_supported": ["stint_task"],
-    }))
-}
-
 /// What anybody may keep for five minutes.
-fn public<T: serde::Serialize>(body: &T) -> Response {
+pub(super) fn public<T: serde::Serialize>(body: &T) -> Response {
     let mut response = answer(StatusCode::OK, body);
     response
         .headers_mut()

@@ -12,27 +12,33 @@ use stint_ca::Credential;
 use stint_policy::{Seconds, Timestamp};
 use stint_wire as wire;
 
-use super::extract::{Bearer, Strict};
+use super::extract::{Bearer, Once, Strict};
 use super::problem::Failure;
 use crate::clock::Stopwatch;
 use crate::ids::DecisionId;
-use crate::issue::{Ask, Broker, CredentialAsk, Error, Granted, Held, KeyText, KindAsked, Outcome};
+use crate::issue::{
+    Again, Ask, Broker, CredentialAsk, Error, Granted, Held, KeyText, KindAsked, Outcome, Presented,
+};
 use crate::serve::App;
+use crate::telemetry::trail;
 
 /// The walk, in the JSON API's words. It runs detached: a client that hangs up cuts nothing.
 pub(super) async fn issue(
     State(app): State<Arc<App>>,
     Bearer(presented): Bearer,
+    Once(once): Once,
     Strict(body): Strict<wire::Ask>,
 ) -> Result<Response, Failure> {
     let watch = Stopwatch::start();
     let ask = ask(body)?;
+    let presented = Presented { once, ..presented };
     let walk = Arc::clone(&app.broker);
     let outcome = app
         .detached(async move { walk.issue(&presented, &ask).await })
         .await?;
     let outcome = evenly(watch, outcome).await?;
     match outcome {
+        Outcome::Again(again) => Ok(answer(StatusCode::CREATED, &once_more(&app.broker, *again))),
         Outcome::Denied(denied) => Err(denied.into()),
         Outcome::Granted(granted) => Ok(answer(StatusCode::CREATED, &view(&app.broker, *granted))),
         Outcome::Held(held) => Ok(parked(&app.broker, &held)),
@@ -64,6 +70,9 @@ pub(super) async fn judge(
 /// Failed evidence is answered no sooner than 3 ms after it was read: no fast path tells which
 /// check failed (SECURITY.md §5). A timer, not a held worker.
 pub(super) async fn evenly<T>(watch: Stopwatch, result: Result<T, Error>) -> Result<T, Error> {
+    if let Err(error) = &result {
+        trail::failed(error);
+    }
     if let Err(Error::Refused(_) | Error::Replayed) = &result {
         tokio::time::sleep(EVEN.saturating_sub(watch.elapsed())).await;
     }
@@ -87,14 +96,10 @@ fn ask(body: wire::Ask) -> Result<Ask, Failure> {
     {
         return Err(invalid("`reason` is longer than 500 characters"));
     }
-    let named = |audience: &String| audience.is_empty() || audience.len() > MAX_NAME;
-    if body
-        .audience
-        .iter()
-        .chain(&body.credential.audience)
-        .any(named)
-    {
-        return Err(invalid("`audience` is 1 to 1,024 bytes"));
+    let mut named = body.audience.iter().chain(&body.credential.audience);
+    if named.any(|audience| !is_target(audience)) {
+        let detail = "`audience` is 1 to 1,024 bytes of visible ASCII without quotes";
+        return Err(invalid(detail));
     }
     if let (Some(outer), Some(inner)) = (&body.audience, &body.credential.audience)
         && outer != inner
@@ -123,7 +128,16 @@ fn ask(body: wire::Ask) -> Result<Ask, Failure> {
         ttl: body.ttl_s.map(Seconds::new),
         reason: body.reason,
         task: body.task,
+        client: None,
+        may_hold: true,
     })
+}
+
+/// Whether a text can name whom a token is for, at either door: what looks like another name is none, and it can stand
+/// in a uid as it is.
+pub(super) fn is_target(text: &str) -> bool {
+    let visible = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\');
+    (1..=MAX_NAME).contains(&text.len()) && text.bytes().all(visible)
 }
 
 fn invalid(detail: &str) -> Failure {
@@ -159,8 +173,37 @@ fn view(broker: &Broker, granted: Granted) -> wire::Granted {
     }
 }
 
+/// 201, as it was before.
+fn once_more(broker: &Broker, again: Again) -> wire::Granted {
+    let (from, until) = again.life();
+    wire::Granted {
+        outcome: wire::Outcome::Permit,
+        decision: DecisionId::of(&again.grant),
+        grant: again.grant,
+        task: again.task,
+        request: None,
+        credential: wire::Credential::X509 {
+            certificate: again.certificate,
+            chain: again.chain,
+            serial: again.serial,
+            spiffe_id: again.spiffe_id,
+        },
+        not_before: from.rfc3339(),
+        expires_at: until.rfc3339(),
+        renew_after: renewal(from, until).rfc3339(),
+        approval_ends_at: None,
+        shortened_by: again.shortened_by,
+        trust_bundle: broker.ca.trust_bundle_pem().to_owned(),
+        policy_version: again.policy_version,
+        ledger: wire::LedgerProof {
+            seq: again.seq,
+            receipt: again.receipt,
+        },
+    }
+}
+
 /// Two thirds of the life.
-fn renewal(from: Timestamp, until: Timestamp) -> Timestamp {
+pub(super) fn renewal(from: Timestamp, until: Timestamp) -> Timestamp {
     let life = until.as_millis().saturating_sub(from.as_millis());
     Timestamp::from_millis(from.as_millis().saturating_add(life / 3 * 2))
 }
@@ -245,7 +288,7 @@ pub(crate) fn answer<T: Serialize>(status: StatusCode, body: &T) -> Response {
 /// SECURITY.md §5.
 const EVEN: Duration = Duration::from_millis(3);
 /// UX.md §4: a reason is at most 500 characters.
-const MAX_REASON: usize = 500;
+pub(super) const MAX_REASON: usize = 500;
 /// As long as the longest name evidence may carry (SECURITY.md §4).
 const MAX_NAME: usize = 1_024;
 /// How often to look at a held ask.

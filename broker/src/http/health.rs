@@ -1,64 +1,172 @@
-//! Whether the broker lives, and whether it can grant: for operators only.
+//! Whether the broker lives, and whether it can grant: for operators only (UX.md §10).
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use axum::extract::State;
+use axum::extract::{RawQuery, State};
 use axum::http::StatusCode;
 use axum::response::Response;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
+use stint_policy::Timestamp;
 
 use super::grants::answer;
 use super::problem::Failure;
-use crate::authenticate::source::HealthState;
-use crate::ledger::State as LedgerState;
+use crate::authenticate::source::Health;
+use crate::ledger::{State as LedgerState, Target};
 use crate::policies::Reload;
 use crate::serve::App;
+
+/// Since when each check reads what it reads. What was never asked began when it was first asked.
+#[derive(Debug, Default)]
+pub(crate) struct Memory(Mutex<HashMap<String, (String, Timestamp)>>);
+
+/// One line of `/readyz`.
+struct Check {
+    name: String,
+    /// Whether the broker cannot grant at all while it fails.
+    fatal: bool,
+    /// `ok`, or the closed word of what is wrong.
+    code: &'static str,
+    detail: String,
+    /// Since when, where the part itself knows.
+    since: Option<Timestamp>,
+    /// What there is to say besides.
+    more: Map<String, Value>,
+}
 
 /// `GET /healthz`: the process answers, nothing more.
 pub(super) async fn live() -> StatusCode {
     StatusCode::OK
 }
 
-/// `GET /readyz`: 200 if grants can be made, else 503; each check with its code and detail.
-pub(super) async fn ready(State(app): State<Arc<App>>) -> Response {
-    let checks = checks(&app);
+/// `GET /readyz`: 200 if grants can be made, else 503. Issuers that are well are told of with `?verbose` only; one of them
+/// alone is never fatal.
+pub(super) async fn ready(State(app): State<Arc<App>>, RawQuery(query): RawQuery) -> Response {
     let fatal = |check: &Value| check["fatal"] == json!(true) && check["ok"] == json!(false);
-    let status = if checks.iter().any(fatal) {
-        StatusCode::SERVICE_UNAVAILABLE
-    } else {
-        StatusCode::OK
+    let mut checks = checks(&app);
+    let status = match checks.iter().any(fatal) {
+        true => StatusCode::SERVICE_UNAVAILABLE,
+        false => StatusCode::OK,
     };
+    let verbose = query.is_some_and(|query| query.split('&').any(is_verbose));
+    if !verbose {
+        checks.retain(|check| check.get("issuer").is_none() || check["ok"] == json!(false));
+    }
     answer(status, &checks)
 }
 
-fn checks(app: &App) -> Vec<Value> {
-    let ledger = app.broker.ledger.state();
-    let detail = match &ledger {
+fn is_verbose(word: &str) -> bool {
+    matches!(word, "verbose" | "verbose=" | "verbose=1" | "verbose=true")
+}
+
+/// All checks: `check fatal ok code detail since`, and of issuers `issuer state keys age_s error` besides.
+pub(super) fn checks(app: &App) -> Vec<Value> {
+    let now = app.broker.clock.now();
+    let mut checks = vec![ledger(app), policy(app), frozen(app)];
+    let health = app.broker.roster.health(now);
+    checks.extend(health.into_iter().map(issuer));
+    checks
+        .into_iter()
+        .map(|check| app.memory.told(check, now))
+        .collect()
+}
+
+fn ledger(app: &App) -> Check {
+    let state = app.broker.ledger.state();
+    let detail = match &state {
         LedgerState::Diverged(why) | LedgerState::Full(why) | LedgerState::Unknown(why) => {
             why.clone()
         }
         LedgerState::Open => format!("{} entries", app.broker.ledger.published().size),
     };
-    let ok = ledger == LedgerState::Open;
-    let mut checks = vec![
-        json!({"check": "ledger", "fatal": true, "ok": ok, "code": ledger.code(), "detail": detail}),
-    ];
-    let policy = app.broker.policies.refused();
-    checks.push(json!({
-        "check": "policy", "fatal": false, "ok": policy.is_none(),
-        "code": if policy.is_some() { "policy_refused" } else { "ok" },
-        "detail": policy.as_deref().unwrap_or("the newest files decide"),
-    }));
-    for issuer in app.broker.roster.health(app.broker.clock.now()) {
-        let ok = issuer.state != HealthState::Expired && issuer.error.is_none();
-        let (state, keys) = (issuer.state, issuer.keys);
-        checks.push(json!({
-            "check": format!("issuer {}", issuer.issuer), "fatal": false, "ok": ok,
-            "code": if ok { "ok" } else { "issuer_unavailable" },
-            "detail": issuer.error.unwrap_or_else(|| format!("{state:?}, {keys} keys")),
-        }));
+    Check {
+        fatal: true,
+        ..Check::new("ledger", state.code(), detail)
     }
-    checks
+}
+
+fn policy(app: &App) -> Check {
+    match app.broker.policies.refused() {
+        Some(why) => Check::new("policy", "policy_refused", why.to_string()),
+        None => Check::new("policy", "ok", "the newest files decide".to_owned()),
+    }
+}
+
+/// A freeze is what somebody wanted, so it is not fatal; and it is never to be overlooked.
+fn frozen(app: &App) -> Check {
+    let frozen = app.broker.ledger.frozen();
+    let name = |target: &Target| match target {
+        Target::All => "everything".to_owned(),
+        Target::Issuer(issuer) => format!("issuer {issuer}"),
+    };
+    let targets: Vec<_> = frozen.targets().map(name).collect();
+    match targets.is_empty() {
+        true => Check::new("frozen", "ok", "nothing".to_owned()),
+        false => Check::new("frozen", "frozen", targets.join(", ")),
+    }
+}
+
+fn issuer(health: Health) -> Check {
+    let mut more = Map::new();
+    more.insert("issuer".to_owned(), json!(health.issuer));
+    more.insert("state".to_owned(), json!(health.state.as_str()));
+    more.insert("keys".to_owned(), json!(health.keys));
+    more.insert("age_s".to_owned(), json!(health.age_s));
+    more.insert("error".to_owned(), json!(health.error_class));
+    let mut detail = format!("{}, {} keys", health.state.as_str(), health.keys);
+    if let Some(age) = health.age_s {
+        detail = format!("{detail}, {age} s old");
+    }
+    if let Some(error) = &health.error {
+        detail = format!("{detail}; {error}");
+    }
+    Check {
+        since: health.since,
+        more,
+        ..Check::new(&format!("issuer {}", health.issuer), health.code(), detail)
+    }
+}
+
+impl Check {
+    fn new(name: &str, code: &'static str, detail: String) -> Check {
+        Check {
+            name: name.to_owned(),
+            fatal: false,
+            code,
+            detail,
+            since: None,
+            more: Map::new(),
+        }
+    }
+}
+
+impl Memory {
+    fn told(&self, check: Check, now: Timestamp) -> Value {
+        let since = self.since(&check.name, check.code, now);
+        let mut told = json!({
+            "check": check.name,
+            "fatal": check.fatal,
+            "ok": check.code == "ok",
+            "code": check.code,
+            "detail": check.detail,
+            "since": check.since.unwrap_or(since).rfc3339(),
+        });
+        if let Some(members) = told.as_object_mut() {
+            members.extend(check.more);
+        }
+        told
+    }
+
+    fn since(&self, name: &str, code: &str, now: Timestamp) -> Timestamp {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match known.get(name) {
+            Some((before, since)) if before == code => *since,
+            Some(_) | None => {
+                known.insert(name.to_owned(), (code.to_owned(), now));
+                now
+            }
+        }
+    }
 }
 
 /// `POST /v1/policy/reload` on the operator socket: the answer is the version that now decides.

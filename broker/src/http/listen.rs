@@ -1,163 +1,143 @@
-//! The accept loop: plain HTTP/1 on TCP and on the operator's socket, with every wait bounded.
+//! The listeners: from a connection to requests, with every wait and every amount bounded (SECURITY.md §4).
 //!
-//! hyper's header timer is silently inert without a timer (SECURITY.md §3), so each connection
-//! gets one here. TLS is the proxy's in this version.
+//! axum's own `serve` and hyper-util's `auto` have no limits that hold (SECURITY.md §3), so the loop is ours: ALPN chooses
+//! between hyper's HTTP/1 and HTTP/2, both with timers, and in front of HTTP/1 stands a gate that lets no head through
+//! but whole and unambiguous ones. What a request may be is judged behind, in `guard`.
+
+mod accept;
+mod connection;
+mod crowd;
+mod gate;
+mod head;
+mod link;
+mod patient;
+pub mod phase;
+pub mod tls;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use hyper::server::conn::http1;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::{Semaphore, watch};
-use tokio::task::JoinSet;
+use tokio::sync::watch;
 
-/// How much one listener takes on, and when it stops.
-#[derive(Debug, Clone)]
+use self::phase::Phase;
+use self::tls::Tls;
+use crate::config::{self, Cidr};
+
+pub(crate) use self::connection::Late;
+pub(crate) use self::head::{HeadFault, MAX_FIELDS};
+pub(crate) use self::link::Link;
+
+/// One listener.
+#[derive(Debug)]
+pub struct Listener {
+    /// What it serves.
+    pub router: Router,
+    /// TLS of our own; without it, requests come in the clear.
+    pub tls: Option<Arc<Tls>>,
+    /// Proxies: they have no limit per peer, for they speak for many.
+    pub trusted: Arc<[Cidr]>,
+    /// How much it takes on.
+    pub bounds: Bounds,
+    /// Whether the process serves, drains or ends.
+    pub phase: watch::Receiver<Phase>,
+}
+
+/// How much one listener takes on, and for how long.
+#[derive(Clone, Debug)]
 pub struct Bounds {
-    /// Connections at once; more wait to be accepted.
+    /// Connections at once.
     pub connections: usize,
-    /// How long open connections may take to end.
+    /// Of one peer.
+    pub per_peer: usize,
+    /// TLS handshakes at once.
+    pub handshakes: usize,
+    /// How long a handshake may take.
+    pub handshake: Duration,
+    /// From the connection to its first head, and from any head's first byte to its last.
+    pub head: Duration,
+    /// Between two requests.
+    pub idle: Duration,
+    /// From a head to the end of its body.
+    pub body: Duration,
+    /// How long a client may take nothing of an answer.
+    pub write: Duration,
+    /// How long a handler may take.
+    pub answer: Duration,
+    /// How long open requests may take to end when the process stops.
     pub grace: Duration,
-    /// Turns to `true`, or closes, when it is time to stop.
-    pub stop: watch::Receiver<bool>,
 }
 
-/// Serves `router` on TCP until told to stop, then drains.
-pub async fn tcp(listener: TcpListener, router: Router, mut bounds: Bounds) {
-    let mut open = Connections::new(&bounds);
-    while let Some(permit) = open.admit(&mut bounds.stop).await {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            () = stopped(&mut bounds.stop) => break,
-        };
-        match accepted {
-            Ok((stream, _peer)) => {
-                if let Err(error) = stream.set_nodelay(true) {
-                    tracing::debug!(%error, "a connection is served with delays");
-                }
-                open.serve(stream, router.clone(), bounds.stop.clone(), permit);
-            }
-            Err(error) => pause(&error).await,
-        }
-    }
-    open.drain(bounds.grace).await;
-}
-
-/// Serves `router` on the operator's socket to peers of our own user and to root.
-pub async fn unix(listener: UnixListener, router: Router, mut bounds: Bounds) {
-    let mut open = Connections::new(&bounds);
-    let own = rustix::process::geteuid().as_raw();
-    while let Some(permit) = open.admit(&mut bounds.stop).await {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            () = stopped(&mut bounds.stop) => break,
-        };
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
-            Err(error) => {
-                pause(&error).await;
-                continue;
-            }
-        };
-        match stream.peer_cred() {
-            Ok(peer) if peer.uid() == own || peer.uid() == 0 => {
-                open.serve(stream, router.clone(), bounds.stop.clone(), permit);
-            }
-            Ok(peer) => tracing::warn!(
-                uid = peer.uid(),
-                "a stranger knocked at the operator socket"
-            ),
-            Err(error) => tracing::warn!(%error, "a peer of the operator socket cannot be named"),
-        }
-    }
-    open.drain(bounds.grace).await;
-}
-
-struct Connections {
-    tasks: JoinSet<()>,
-    permits: Arc<Semaphore>,
-}
-
-impl Connections {
-    fn new(bounds: &Bounds) -> Self {
-        Self {
-            tasks: JoinSet::new(),
-            permits: Arc::new(Semaphore::new(bounds.connections)),
+impl Bounds {
+    /// The operator's.
+    #[must_use]
+    pub fn new(limits: &config::Limits, server: &config::Server) -> Bounds {
+        let count = |count: u32| usize::try_from(count).unwrap_or(usize::MAX);
+        let time = |time: stint_policy::Seconds| Duration::from_secs(time.as_u32().into());
+        Bounds {
+            connections: count(limits.connections).min(descriptors()),
+            per_peer: count(limits.connections_per_peer),
+            handshakes: count(limits.handshakes),
+            handshake: time(limits.handshake_timeout),
+            head: time(limits.head_timeout),
+            idle: time(limits.idle_timeout),
+            body: time(limits.body_timeout),
+            write: time(limits.write_timeout),
+            answer: time(server.request_timeout),
+            grace: time(server.shutdown_grace),
         }
     }
 
-    /// Room for one more, or nothing when it is time to stop.
-    async fn admit(
-        &mut self,
-        stop: &mut watch::Receiver<bool>,
-    ) -> Option<tokio::sync::OwnedSemaphorePermit> {
-        while self.tasks.try_join_next().is_some() {}
-        tokio::select! {
-            permit = Arc::clone(&self.permits).acquire_owned() => permit.ok(),
-            () = stopped(stop) => None,
-        }
-    }
-
-    fn serve<S>(
-        &mut self,
-        stream: S,
-        router: Router,
-        mut stop: watch::Receiver<bool>,
-        permit: tokio::sync::OwnedSemaphorePermit,
-    ) where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
-        self.tasks.spawn(async move {
-            let mut connection = std::pin::pin!(
-                http1::Builder::new()
-                    .timer(TokioTimer::new())
-                    .header_read_timeout(HEAD)
-                    .max_buf_size(MAX_HEAD)
-                    .max_headers(MAX_HEADERS)
-                    .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))
-            );
-            let ended = tokio::select! {
-                ended = connection.as_mut() => ended,
-                () = stopped(&mut stop) => {
-                    connection.as_mut().graceful_shutdown();
-                    connection.await
-                }
-            };
-            if let Err(error) = ended {
-                tracing::debug!(%error, "a connection ended early");
-            }
-            drop(permit);
-        });
-    }
-
-    async fn drain(mut self, grace: Duration) {
-        let ended = async { while self.tasks.join_next().await.is_some() {} };
-        if tokio::time::timeout(grace, ended).await.is_err() {
-            tracing::warn!(
-                open = self.tasks.len(),
-                "connections were cut at the end of the grace"
-            );
+    /// For the doors of operators, who are few: out of the share that [`descriptors`] leaves.
+    #[must_use]
+    pub fn for_operators(&self) -> Bounds {
+        Bounds {
+            connections: OPERATORS,
+            per_peer: OPERATORS,
+            // What they have made, an export for one, takes as long as it takes.
+            answer: OPERATORS_WAIT,
+            ..self.clone()
         }
     }
 }
 
-async fn stopped(stop: &mut watch::Receiver<bool>) {
-    // A closed channel is a process that is going down.
-    drop(stop.wait_for(|stop| *stop).await);
+impl Listener {
+    /// Serves on TCP until told to stop, then drains.
+    pub async fn tcp(self, socket: TcpListener) {
+        accept::tcp(self, socket).await;
+    }
+
+    /// Serves on the operator's socket to peers of our own user and to root.
+    pub async fn unix(self, socket: UnixListener) {
+        accept::unix(self, socket).await;
+    }
 }
 
-/// Out of descriptors or the like: wait for connections to end instead of spinning.
-async fn pause(error: &std::io::Error) {
-    tracing::warn!(%error, "a connection could not be accepted");
-    tokio::time::sleep(Duration::from_millis(100)).await;
+/// Connections for which there are file descriptors, when the ledger, issuers and operators have theirs. What the
+/// system allows at most is what we take.
+fn descriptors() -> usize {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    let current = match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => limit.maximum,
+        Err(_) => limit.current,
+    };
+    current.map_or(usize::MAX, |most| {
+        let most = usize::try_from(most).unwrap_or(usize::MAX);
+        most.saturating_sub(RESERVED).max(FEWEST)
+    })
 }
 
-/// From the first byte to the whole head; also how long an idle connection is kept (SECURITY.md §4).
-const HEAD: Duration = Duration::from_secs(10);
-/// Head and its headers (SECURITY.md §4).
-const MAX_HEAD: usize = 16 * 1024;
-const MAX_HEADERS: usize = 64;
+/// Descriptors that are not for callers (SECURITY.md §4).
+const RESERVED: usize = 256;
+/// With fewer there is nothing to serve; the listener then meets the system's limit, and waits there.
+const FEWEST: usize = 16;
+/// Connections at each door of operators, and how long their requests may take.
+const OPERATORS: usize = 64;
+const OPERATORS_WAIT: Duration = Duration::from_secs(3600);

@@ -5,6 +5,17 @@ use std::sync::Arc;
 
 use rustls::pki_types::CertificateDer;
 
+/// Who is on the other end of the operator socket; a request extension of everything that came by it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Operator {
+    /// The user id, as the kernel says.
+    pub uid: u32,
+}
+
+/// A trusted proxy named this client: the connection is the proxy's, and many share it. A request extension.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Forwarded;
+
 /// The other end of a connection; a request extension of everything that came by TCP.
 #[derive(Clone, Debug)]
 pub struct Peer {

@@ -1,17 +1,19 @@
 //! The match from error to HTTP: RFC 9457 documents, one place, no default arm.
 #![warn(clippy::wildcard_enum_match_arm)]
 
+pub(crate) mod connection;
+pub(crate) mod oauth;
+
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use stint_wire::{Code, NextAction, NextKind, Problem};
 
 use crate::authenticate::Refused;
-use crate::ids::ErrorId;
 use crate::issue::{Denied, Error, Fault, Refusal};
 use crate::ledger;
 use crate::limits::TooMany;
-use crate::random;
+use crate::telemetry::trail;
 
 /// A problem on its way out.
 #[derive(Debug)]
@@ -34,6 +36,7 @@ impl Failure {
 
     /// A DPoP proof that does not hold: one sentence for every way to fail.
     pub fn dpop() -> Self {
+        trail::unproved();
         let problem = Problem::new(
             Code::InvalidDpopProof,
             "the DPoP proof does not hold for this request",
@@ -62,12 +65,25 @@ impl From<Problem> for Failure {
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         match error {
-            Error::Refused(Refused::Unavailable { .. }) => unavailable(&error),
+            Error::Busy(_) | Error::Refused(Refused::Busy(_) | Refused::Unavailable { .. }) => {
+                unavailable(&error)
+            }
             Error::Refused(Refused::Evidence { .. }) | Error::Replayed => {
-                tracing::info!(reason = %error, "evidence was rejected");
                 let detail = "the evidence was not accepted; check its audience, issuer and age, \
                               and that it was not used before";
                 Problem::new(Code::EvidenceRejected, detail).into()
+            }
+            Error::AlreadyDelivered => {
+                let detail = "it was granted and delivered before, and is not kept: ask anew";
+                Problem::new(Code::AlreadyDelivered, detail).into()
+            }
+            Error::Conflict => {
+                let detail = "this `Idempotency-Key` came with another ask before: take a new one";
+                Problem::new(Code::IdempotencyConflict, detail).into()
+            }
+            Error::RequestEnded => {
+                let detail = "the request of this ask has ended: ask anew";
+                Problem::new(Code::RequestExpired, detail).into()
             }
             Error::ProofReplayed => Self::dpop(),
             Error::TooMany(TooMany(seconds)) => {
@@ -87,6 +103,10 @@ impl From<Denied> for Failure {
     fn from(denied: Denied) -> Self {
         let (mut problem, receipt) = match denied.why {
             Refusal::Form(fault) => (Problem::new(code(&fault), fault.to_string()), None),
+            Refusal::Approval { asked, receipt } => {
+                let detail = format!("people have to approve it before this caller may {asked}");
+                (Problem::new(Code::ApprovalNeeded, detail), Some(receipt))
+            }
             Refusal::Policy {
                 receipt,
                 proof_required: true,
@@ -134,19 +154,22 @@ fn code(fault: &Fault) -> Code {
 /// Any inner fault looks the same to callers; operators find the cause under the id. What strangers
 /// can bring about, or what a full queue says a thousand times a second, is not an alarm each time.
 fn unavailable(error: &Error) -> Failure {
-    let id = ErrorId::from_bytes(random::bytes());
+    let id = trail::id();
     let cause = std::error::Error::source(error).map(ToString::to_string);
     match error {
-        Error::Refused(_) | Error::Unavailable(ledger::Error::Overloaded(_)) => {
-            tracing::debug!(%error, cause, %id, "an ask could not be answered");
+        Error::Busy(_) | Error::Refused(_) | Error::Unavailable(ledger::Error::Overloaded(_)) => {
+            tracing::debug!(%error, cause, id, "an ask could not be answered");
         }
-        Error::ProofReplayed
+        Error::AlreadyDelivered
+        | Error::Conflict
+        | Error::ProofReplayed
         | Error::Replayed
+        | Error::RequestEnded
         | Error::TooMany(_)
         | Error::Unavailable(_)
         | Error::Unprepared(_)
         | Error::Unsigned(_) => {
-            tracing::error!(%error, cause, %id, "an ask could not be answered");
+            tracing::error!(%error, cause, id, "an ask could not be answered");
         }
     }
     let detail = format!("the broker cannot grant now; not your doing ({id})");
@@ -175,10 +198,12 @@ pub(crate) async fn not_found() -> Failure {
 
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
+        trail::code(self.problem.code.as_str());
         let status =
             StatusCode::from_u16(self.problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let body = serde_json::to_vec(&self.problem).unwrap_or_default();
         let mut response = (status, body).into_response();
+        response.extensions_mut().insert(self.problem.code);
         let headers = response.headers_mut();
         headers.insert(
             CONTENT_TYPE,

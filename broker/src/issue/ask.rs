@@ -1,8 +1,11 @@
 //! What a caller wants: as the door took it down ([`Ask`]), and as the walk reads it ([`Asked`]).
 
+use std::collections::BTreeMap;
+
+use data_encoding::{BASE64, BASE64URL_NOPAD};
 use serde_json::{Map, Value, json};
 use stint_audit::Digest;
-use stint_ca::{KeyError, Order, PrepareError, Serial, SubjectKey};
+use stint_ca::{Authority, BoundTo, KeyError, Order, PrepareError, Serial, SubjectKey};
 use stint_policy::{
     ActionId, AskDigest, Binding, Ceiling, CredentialKind, Input, PolicySet, Query, Resources,
     Seconds, Want,
@@ -10,6 +13,7 @@ use stint_policy::{
 use thiserror::Error;
 
 use super::{Broker, Case, Stop, unreadable};
+use crate::authenticate::{Caller, ProofKind};
 use crate::random;
 use crate::task::Open;
 
@@ -30,6 +34,10 @@ pub struct Ask {
     pub reason: Option<String>,
     /// A task by id or name.
     pub task: Option<String>,
+    /// OAuth's `client_id`, where one was sent: it must be the caller's SPIFFE ID.
+    pub client: Option<String>,
+    /// Whether the door can carry a pending answer, and the client takes one (PROTOCOLS.md §1).
+    pub may_hold: bool,
 }
 
 /// What to mint.
@@ -48,7 +56,9 @@ pub struct CredentialAsk {
 /// The sorts of credential one can ask for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KindAsked {
-    /// An access token.
+    /// An access token, and no other sort of JWT.
+    AccessToken,
+    /// The sort of JWT that its audience reads.
     Jwt,
     /// A word we do not know.
     Unsupported,
@@ -134,11 +144,28 @@ impl Broker {
             .map(|asked| (asked, task)))
     }
 
+    /// The same, ready to be minted.
+    pub(super) async fn understood(
+        &self,
+        case: &Case<'_>,
+        policy: &PolicySet,
+    ) -> Result<Result<(Asked, Open), Fault>, Stop> {
+        let read = self.read(case, policy).await?;
+        Ok(read.and_then(|(asked, task)| Ok((asked.with_key()?, task))))
+    }
+
     fn understand(&self, case: &Case<'_>, policy: &PolicySet, task: &Open) -> Result<Asked, Fault> {
         let ask = case.ask;
+        let id = case.caller.principal().id.as_str();
+        if ask.client.as_deref().is_some_and(|client| client != id) {
+            return Err(field(
+                "client_id",
+                "is not this caller; leave it out, or send its SPIFFE ID",
+            ));
+        }
         let action = action(&ask.action, policy)?;
         let resources = resources(&ask.resources, policy)?;
-        let key = ask.key()?;
+        let key = ask.key(case.caller.proof())?;
         let proof = case
             .caller
             .proof()
@@ -161,9 +188,21 @@ impl Broker {
 
     fn want(&self, case: &Case<'_>) -> Result<Want, Fault> {
         let asked = &case.ask.credential;
-        let (kind, bind) = match (asked.kind, case.caller.proof()) {
-            (KindAsked::Jwt, None) => (CredentialKind::Jwt, Binding::Bearer),
-            (KindAsked::Jwt, Some(_)) => (CredentialKind::Jwt, Binding::Dpop),
+        let audience = asked.audience.as_deref();
+        let binds = audience.is_none_or(|audience| self.ca.flavour_of(audience).binds());
+        let bound = match case.caller.proof_kind() {
+            Some(ProofKind::Tls { .. }) => Binding::Mtls,
+            Some(ProofKind::Dpop | ProofKind::Key) => Binding::Dpop,
+            None => Binding::Bearer,
+        };
+        let (kind, bind) = match (asked.kind, bound) {
+            (KindAsked::AccessToken, _) if !binds => {
+                return Err(field("audience", "reads no access tokens: ask for a `jwt`"));
+            }
+            (KindAsked::AccessToken | KindAsked::Jwt, bound) if binds => {
+                (CredentialKind::Jwt, bound)
+            }
+            (KindAsked::AccessToken | KindAsked::Jwt, _) => (CredentialKind::Jwt, Binding::Bearer),
             (KindAsked::X509, _) => (CredentialKind::X509, Binding::Key),
             (KindAsked::Unsupported, _) => {
                 return Err(Fault::Unsupported(
@@ -233,7 +272,11 @@ impl Broker {
         };
         let mut ceilings = self
             .ca
-            .ceilings(asked.want.kind, &asked.want.profile, case.now)
+            .ceilings(
+                asked.want.kind,
+                (&asked.want.profile, asked.want.audience.as_deref()),
+                case.now,
+            )
             .unwrap_or_default();
         ceilings.push(named("policy.max_ttl", case.now.plus(self.terms.max_ttl)));
         ceilings.extend(task.task.deadline.map(|deadline| named("task", deadline)));
@@ -243,7 +286,9 @@ impl Broker {
 }
 
 impl Ask {
-    pub(super) fn key(&self) -> Result<Option<SubjectKey>, Fault> {
+    /// The key to be certified. `proved`: the thumbprint of the one that was proved with this request, and by which a
+    /// bare key is.
+    pub(super) fn key(&self, proved: Option<[u8; 32]>) -> Result<Option<SubjectKey>, Fault> {
         let unusable = |error: KeyError| Fault::Key(error.to_string());
         match (
             self.credential.kind,
@@ -255,14 +300,14 @@ impl Ask {
             (KindAsked::X509, Some(KeyText::Csr(csr)), None) => {
                 SubjectKey::from_csr(csr).map(Some).map_err(unusable)
             }
-            (KindAsked::X509, Some(KeyText::Spki(_)), None) => Err(Fault::Key(
-                "a bare `spki` proves no key: send a `csr`".to_owned(),
-            )),
-            (KindAsked::Jwt, Some(_), _) => Err(field("credential", "of kind `jwt` takes no key")),
-            (KindAsked::Jwt, None, None) => {
+            (KindAsked::X509, Some(KeyText::Spki(spki)), None) => bare(spki, proved).map(Some),
+            (KindAsked::AccessToken | KindAsked::Jwt, Some(_), _) => {
+                Err(field("credential", "of kind `jwt` takes no key"))
+            }
+            (KindAsked::AccessToken | KindAsked::Jwt, None, None) => {
                 Err(field("audience", "is missing: whom is the JWT for?"))
             }
-            (KindAsked::Jwt | KindAsked::Unsupported, None, _)
+            (KindAsked::AccessToken | KindAsked::Jwt | KindAsked::Unsupported, None, _)
             | (KindAsked::Unsupported, Some(_), _) => Ok(None),
         }
     }
@@ -272,7 +317,10 @@ impl Asked {
     /// Ready to be minted: a certificate is of a key. A dry run needs none.
     pub(super) fn with_key(self) -> Result<Self, Fault> {
         if self.want.kind == CredentialKind::X509 && self.key.is_none() {
-            return Err(field("credential", "of kind `x509` needs a `csr`"));
+            return Err(field(
+                "credential",
+                "of kind `x509` needs a `csr` or an `spki`",
+            ));
         }
         Ok(self)
     }
@@ -305,7 +353,7 @@ impl Asked {
     }
 
     /// What the CA needs beside the grant. Serial and `jti` are drawn here, since `prepare` is pure.
-    pub(super) fn order(&self) -> Order {
+    pub(super) fn order(&self, caller: &Caller, ca: &Authority) -> Order {
         match &self.key {
             Some(key) => Order::X509 {
                 key: key.clone(),
@@ -313,9 +361,38 @@ impl Asked {
             },
             None => Order::Jwt {
                 jti: random::bytes(),
-                confirmation: self.proof,
+                confirmation: self.bound_to(caller),
+                claims: self.claims(caller, ca),
             },
         }
+    }
+
+    /// What a bound token is good with: the very key or certificate that was proved.
+    fn bound_to(&self, caller: &Caller) -> Option<BoundTo> {
+        match (self.want.bind, caller.proof_kind()) {
+            (Binding::Bearer, _) | (_, None) => None,
+            (_, Some(ProofKind::Tls { certificate })) => Some(BoundTo::Certificate(certificate)),
+            (_, Some(ProofKind::Dpop | ProofKind::Key)) => self.proof.map(BoundTo::Key),
+        }
+    }
+
+    /// The claims that the audience's names are made of, where they are one text.
+    fn claims(&self, caller: &Caller, ca: &Authority) -> BTreeMap<String, String> {
+        let claims = &caller.principal().claims;
+        let platform = claims.platform.as_ref().map(|(_, record)| record);
+        let value = |name: &str| {
+            let found = platform.and_then(|record| record.get(name));
+            match found.or_else(|| claims.extra.get(name))? {
+                stint_policy::Value::String(text) => Some((name.to_owned(), text.clone())),
+                stint_policy::Value::Long(number) => Some((name.to_owned(), number.to_string())),
+                stint_policy::Value::Bool(_) | stint_policy::Value::Strings(_) => None,
+            }
+        };
+        let audience = self.want.audience.as_deref();
+        let named = audience
+            .into_iter()
+            .flat_map(|audience| ca.claims_of(audience));
+        named.filter_map(value).collect()
     }
 
     /// The ask as its request keeps it: what the digest is of, and the caller's own words.
@@ -337,6 +414,26 @@ impl Asked {
     /// The digest as tables and requests name it.
     pub(super) fn digest_text(&self) -> String {
         self.digest.to_string()
+    }
+}
+
+/// A bare key, which must be the one that was proved with this request (PROTOCOLS.md §3.3).
+fn bare(spki: &str, proved: Option<[u8; 32]>) -> Result<SubjectKey, Fault> {
+    let wrong = |text: &str| Fault::Key(text.to_owned());
+    let der = BASE64URL_NOPAD.decode(spki.as_bytes());
+    let der = der.or_else(|_| BASE64.decode(spki.as_bytes()));
+    let der = der.or(Err(wrong(
+        "the `spki` is not base64url of a SubjectPublicKeyInfo",
+    )))?;
+    let key = SubjectKey::from_spki_der(&der).map_err(|error| Fault::Key(error.to_string()))?;
+    match proved {
+        Some(proved) if proved == key.thumbprint() => Ok(key),
+        Some(_) => Err(wrong(
+            "the `spki` is not the key that was proved with this request",
+        )),
+        None => Err(wrong(
+            "an `spki` alone proves no key: add a DPoP proof by it, or send a `csr`",
+        )),
     }
 }
 

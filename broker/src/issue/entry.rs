@@ -1,4 +1,4 @@
-//! What the ledger will say of a walk: entries and the rows that go with them (LEDGER.md §5).
+//! What the ledger will say of a walk: its entry (LEDGER.md §5). The rows that go with it are in `rows`.
 //!
 //! Bodies hold verified claims and digests: never a token, key or cookie (inv. 9).
 
@@ -11,13 +11,12 @@ use stint_policy::{
     Timestamp, Why,
 };
 
+use super::Case;
 use super::ask::{Asked, Fault};
-use super::{Case, Terms};
-use crate::authenticate::Reuse;
-use crate::ids::{DecisionId, EntryId, RequestId};
+use crate::ids::{DecisionId, EntryId};
 use crate::ledger::{Ledger, salted};
 use crate::random;
-use crate::store::{GrantRow, RequestRow, Sort, SpentRow, Write};
+use crate::store::RequestRow;
 use crate::task::{Open, Tasks};
 
 /// All that is known of one ask when policy has answered.
@@ -70,24 +69,6 @@ impl Facts<'_> {
         self.entry(ledger, grant.id().to_string(), what.into(), body)
     }
 
-    /// The rows of a grant.
-    pub(super) fn grant_writes(&self, unsigned: &Unsigned) -> Vec<Write> {
-        let grant = unsigned.grant();
-        let mut writes = self.writes();
-        writes.extend(grant.reads_history().then(|| self.same_history()));
-        writes.push(Write::Grant(GrantRow {
-            id: grant.id().to_string(),
-            task: self.task.id(),
-            caller: grant.caller().to_string(),
-            kind: grant.kind().as_str(),
-            unique: unique(unsigned),
-            action: grant.action().name().to_owned(),
-            labels: grant.labels().clone(),
-            until: unsigned.not_after().as_millis(),
-        }));
-        writes
-    }
-
     /// `requested`: the ask is parked as `row`.
     pub(super) fn requested(&self, ledger: &Ledger, quorum: &Quorum, row: &RequestRow) -> Entry {
         let mut body = self.block(ledger);
@@ -106,30 +87,6 @@ impl Facts<'_> {
             task: self.task.id(),
         };
         self.entry(ledger, row.id.clone(), what.into(), body)
-    }
-
-    /// The row of a parked ask.
-    pub(super) fn park(&self, quorum: &Quorum, terms: &Terms) -> RequestRow {
-        let ttl = quorum
-            .request_ttl()
-            .map_or(terms.request_ttl, |ttl| ttl.min(terms.request_ttl));
-        let end = self.case.now.plus(ttl);
-        let expires = self
-            .task
-            .task
-            .deadline
-            .map_or(end, |deadline| deadline.min(end));
-        RequestRow {
-            id: RequestId::from_bytes(random::bytes()).to_string(),
-            digest: self.asked.digest.to_string(),
-            task: self.task.id(),
-            caller: self.case.caller.principal().id.to_string(),
-            match_code: random::match_code(),
-            needs: needs(quorum).to_string(),
-            ask: self.asked.described(self.case.ask.reason.as_deref()),
-            opened: self.case.now.as_millis(),
-            expires: expires.as_millis(),
-        }
     }
 
     /// `denied`, by policy.
@@ -151,6 +108,14 @@ impl Facts<'_> {
             Why::PolicyError => DenyReason::PolicyError,
         };
         self.denial(ledger, why, body)
+    }
+
+    /// `denied`, because people would have to approve it and the door cannot wait.
+    pub(super) fn turned_away(&self, ledger: &Ledger, quorum: &Quorum) -> (DecisionId, Entry) {
+        let mut body = self.block(ledger);
+        put(&mut body, "policies", json!(quorum.policies()));
+        put(&mut body, "needs", needs(quorum));
+        self.denial(ledger, DenyReason::ApprovalNeeded, body)
     }
 
     /// `denied`, because the key asks for more than the grant gives.
@@ -205,26 +170,6 @@ impl Facts<'_> {
         }
     }
 
-    /// The rows that every outcome of a read ask brings.
-    pub(super) fn writes(&self) -> Vec<Write> {
-        let mut writes = self.spend();
-        writes.push(Write::OpenTask(self.task.row(self.case.caller)));
-        writes
-    }
-
-    /// For a decision that read the task's history: it must still be the same.
-    pub(super) fn same_history(&self) -> Write {
-        Write::HistoryIs {
-            task: self.task.id(),
-            outcomes: self.task.outcomes,
-        }
-    }
-
-    /// The evidence is used up in the outcome's own transaction.
-    pub(super) fn spend(&self) -> Vec<Write> {
-        spend(self.case, &self.task.id(), self.asked.proof)
-    }
-
     fn entry(&self, ledger: &Ledger, id: String, what: What, body: Map<String, Value>) -> Entry {
         entry(self.case, ledger, (id, what), self.pol(), body)
     }
@@ -236,14 +181,6 @@ impl Facts<'_> {
         put(&mut body, "query", self.heard.record());
         body
     }
-}
-
-/// Serial or `jti`: one of them is there.
-fn unique(unsigned: &Unsigned) -> String {
-    unsigned
-        .serial_hex()
-        .or_else(|| unsigned.jti().map(str::to_owned))
-        .unwrap_or_default()
 }
 
 /// `denied`, because the ask could not be read: no task may be known, and policy was not asked.
@@ -303,44 +240,6 @@ pub(super) fn expired(ledger: &Ledger, row: &RequestRow) -> Entry {
     }
 }
 
-/// The rows of what is used up: the token, and the proof that came with it.
-pub(super) fn spend(case: &Case<'_>, task: &str, proof: Option<[u8; 32]>) -> Vec<Write> {
-    let mut writes = Vec::with_capacity(6); // of a grant
-    writes.push(Write::Spend(spent_token(case, task, proof)));
-    writes.extend(case.dpop.map(|dpop| {
-        Write::Spend(SpentRow {
-            sort: Sort::Proof,
-            key: Digest::from_bytes(dpop.key).to_string(),
-            proof: None,
-            task: task.to_owned(),
-            until: dpop.until.as_millis(),
-        })
-    }));
-    writes
-}
-
-/// The row of the token: bound to the key that was proved, where the same key may bring it again.
-pub(super) fn spent_token(case: &Case<'_>, task: &str, proof: Option<[u8; 32]>) -> SpentRow {
-    let replay = case.caller.replay();
-    let proof = match replay.reuse {
-        Reuse::Never => None,
-        Reuse::SameKey => proof.map(|key| Digest::from_bytes(key).to_string()),
-    };
-    let until = replay.until.as_millis();
-    SpentRow {
-        sort: Sort::Token,
-        key: replay_key(case),
-        proof,
-        task: task.to_owned(),
-        until,
-    }
-}
-
-/// The replay key as tables name it.
-pub(super) fn replay_key(case: &Case<'_>) -> String {
-    Digest::from_bytes(case.caller.replay().key).to_string()
-}
-
 /// The policy set's hash as the ledger writes it.
 pub(super) fn pol(policy: &PolicySet) -> Digest {
     Digest::from_bytes(*policy.hash().as_bytes())
@@ -382,8 +281,12 @@ fn block(case: &Case<'_>, ledger: &Ledger) -> Map<String, Value> {
     if let (Some(who), Some(owner)) = (who.as_object_mut(), &principal.owner) {
         put(who, "owner", json!(owner));
     }
+    let sort = match caller.replay() {
+        Some(_) => "oidc",
+        None => &*principal.preset, // the attestor's kind
+    };
     let evidence = json!([{
-        "type": "oidc",
+        "type": sort,
         "issuer": principal.issuer,
         "digest": Digest::from_bytes(seen.digest).to_string(),
         "key": Digest::from_bytes(seen.key).to_string(),
@@ -431,7 +334,7 @@ fn denied(why: DenyReason, task: Option<String>) -> What {
     .into()
 }
 
-fn needs(quorum: &Quorum) -> Value {
+pub(super) fn needs(quorum: &Quorum) -> Value {
     let needs = quorum.needs().iter().map(|need| {
         json!({
             "policy": need.policy,

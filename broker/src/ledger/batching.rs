@@ -48,8 +48,13 @@ impl Claim {
             Write::HistoryIs { task, .. } => Self::Reads(task.clone()),
             Write::Park(row) => Self::Alone(row.digest.clone()),
             Write::Replayed(key) | Write::RequestExpired(key) => Self::Alone(key.clone()),
+            Write::Retry(row) => Self::Alone(row.key.clone()),
             Write::Spend(row) => Self::Alone(row.key.clone()),
-            Write::OpenTask(_) | Write::PolicySet(_) => return None,
+            Write::Fetched(_)
+            | Write::Keep(_)
+            | Write::NotFrozen(_)
+            | Write::OpenTask(_)
+            | Write::PolicySet(_) => return None,
         })
     }
 

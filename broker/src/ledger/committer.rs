@@ -6,14 +6,16 @@ use std::time::Duration;
 
 use sqlx::sqlite::SqliteConnection;
 use stint_audit::chain::{ExtendError, MAX_BATCH};
-use stint_audit::{Batch, Digest, Head, Receipt, What};
+use stint_audit::{Batch, Digest, Entry, Head, Receipt, What};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::batching::take_batch;
 use super::rows::{Effects, Guards};
-use super::{Error, Job, Lost, Published, Sealing, State, Unit, is_full, is_io};
-use crate::clock::Clock;
-use crate::store::{spent, trail};
+use super::{Error, Frozen, Job, Lost, Published, Sealing, State, Unit, is_full, is_io};
+use crate::clock::{Clock, Stopwatch};
+use crate::store::{Write, retries, spent, trail};
+use crate::telemetry;
+use crate::telemetry::metrics::Metrics;
 
 /// Owns the writer's connection and the head. Whoever opened the ledger runs it.
 #[derive(Debug)]
@@ -27,10 +29,12 @@ pub struct Committer {
     pub(super) queue: mpsc::Receiver<Job>,
     pub(super) published: watch::Sender<Published>,
     pub(super) state: watch::Sender<State>,
-    /// Units whose guard key was in the batch before.
+    pub(super) frozen: watch::Sender<Frozen>,
+    /// Units whose guard key was in the batch before, and those that nobody waits for.
     pub(super) waiting: VecDeque<Job>,
     /// Outcomes since the WAL was last moved into the database.
     pub(super) unmoved: usize,
+    pub(super) metrics: Arc<Metrics>,
 }
 
 /// What a transaction came to, before COMMIT.
@@ -55,6 +59,8 @@ struct Written {
     recorded: Vec<bool>,
     /// The policy set in force after it.
     pol: Option<Digest>,
+    /// What is frozen after it, if that changed.
+    frozen: Option<Frozen>,
 }
 
 impl Committer {
@@ -62,19 +68,26 @@ impl Committer {
     pub async fn run(mut self) {
         let mut chores = tokio::time::interval(CHORES);
         loop {
-            if self.waiting.is_empty() {
+            if self.can_wait() {
                 tokio::select! {
                     job = self.queue.recv() => match job {
                         Some(job) => self.waiting.push_back(job),
                         None => break,
                     },
-                    _ = chores.tick() => { self.chores().await; continue; }
+                    _ = chores.tick() => {
+                        self.commit_all().await;
+                        self.chores().await;
+                        continue;
+                    }
                 }
             }
             while self.waiting.len() < 2 * MAX_BATCH
                 && let Ok(job) = self.queue.try_recv()
             {
                 self.waiting.push_back(job);
+            }
+            if self.can_wait() {
+                continue;
             }
             let jobs = take_batch(&mut self.waiting);
             self.unmoved += jobs.len();
@@ -83,20 +96,35 @@ impl Committer {
                 self.chores().await;
             }
         }
+        self.commit_all().await;
         if let Err(source) = self.statement("PRAGMA wal_checkpoint(TRUNCATE)").await {
             tracing::warn!(state = ?trouble(&source), "the write-ahead log was left for the next start");
         }
     }
 
+    /// Whether nobody waits for what is queued: it goes with the next unit that somebody does, or with the chores, so
+    /// that it costs no commit of its own.
+    fn can_wait(&self) -> bool {
+        self.waiting.len() < MAX_BATCH && self.waiting.iter().all(|job| job.answer.is_closed())
+    }
+
+    async fn commit_all(&mut self) {
+        while !self.waiting.is_empty() {
+            let jobs = take_batch(&mut self.waiting);
+            self.commit(jobs).await;
+        }
+    }
+
     /// Commits `jobs` as one batch, less those whose guards fail, and answers all of them.
     pub(super) async fn commit(&mut self, mut jobs: Vec<Job>) {
+        let watch = Stopwatch::start();
         while !jobs.is_empty() {
             match self.attempt(&mut jobs).await {
                 Ok(Attempt::Lost(lost)) => {
                     self.roll_back().await;
                     jobs = answer_lost(jobs, &lost);
                 }
-                Ok(Attempt::Written(written)) => return self.finish(written, jobs).await,
+                Ok(Attempt::Written(written)) => return self.finish(written, jobs, watch).await,
                 Ok(Attempt::Forked) => {
                     self.roll_back().await;
                     return self.refuse(jobs, self.diverged());
@@ -121,6 +149,7 @@ impl Committer {
         self.statement("BEGIN IMMEDIATE").await?;
         let guards = Guards::of(jobs);
         let mut lost = self.policy_changed(jobs);
+        lost.extend(self.frozen_meanwhile(jobs));
         let news = guards
             .hold(&mut self.db, self.head.log(), &mut lost)
             .await?;
@@ -142,8 +171,10 @@ impl Committer {
                 batch: None,
                 recorded,
                 pol,
+                frozen: None,
             }));
         }
+        let frozen = self.frozen_after(&entries);
         let batch = self
             .head
             .extend(&self.node, millis(&*self.clock), entries)?;
@@ -154,6 +185,7 @@ impl Committer {
             batch: Some(batch),
             recorded,
             pol,
+            frozen,
         };
         Ok(if moved {
             Attempt::Written(written)
@@ -163,11 +195,12 @@ impl Committer {
     }
 
     /// COMMIT, and what follows from it: head, checkpoint, receipts, answers.
-    async fn finish(&mut self, written: Written, jobs: Vec<Job>) {
+    async fn finish(&mut self, written: Written, jobs: Vec<Job>, watch: Stopwatch) {
         let Written {
             batch,
             recorded,
             pol,
+            frozen,
         } = written;
         if let Err(source) = self.statement("COMMIT").await {
             // A failed COMMIT is an unknown outcome: read the store, then answer.
@@ -179,10 +212,16 @@ impl Committer {
         }
         // From here on the batch is durable, and receipts may exist.
         self.pol = pol;
-        let mut receipts = batch
-            .map(|batch| self.publish(batch))
-            .unwrap_or_default()
-            .into_iter();
+        if let Some(frozen) = frozen {
+            self.frozen.send_replace(frozen);
+        }
+        let receipts = batch.map(|batch| self.publish(batch)).unwrap_or_default();
+        if !receipts.is_empty() {
+            let now = self.clock.now();
+            self.metrics
+                .counted_commit(receipts.len(), watch.elapsed(), now);
+        }
+        let mut receipts = receipts.into_iter();
         let mut recorded = recorded.into_iter();
         answer_all(jobs, || {
             Ok(recorded
@@ -233,6 +272,37 @@ impl Committer {
         lost
     }
 
+    /// Units whose issuer is frozen at their place: by the log, or by an entry before them in this very batch.
+    fn frozen_meanwhile(&self, jobs: &[Job]) -> Vec<(usize, Lost)> {
+        let mut frozen = self.frozen.borrow().clone();
+        let mut lost = Vec::new();
+        for (seq, (place, job)) in (self.head.size()..).zip(jobs.iter().enumerate()) {
+            let covers =
+                |write: &Write| matches!(write, Write::NotFrozen(issuer) if frozen.covers(issuer));
+            if job.unit.writes.iter().any(covers) {
+                lost.push((place, Lost::Frozen));
+            }
+            // Units without an entry take no seq, so this one is too high; it is a name here, and as unique.
+            if let Some(entry) = &job.unit.entry {
+                frozen.follow(seq, entry);
+            }
+        }
+        lost
+    }
+
+    /// What is frozen when `entries` are in the log; nothing if none of them says anything about it.
+    fn frozen_after(&self, entries: &[Entry]) -> Option<Frozen> {
+        let about = |entry: &Entry| matches!(entry.what, What::Frozen(_) | What::Unfrozen(_));
+        if !entries.iter().any(about) {
+            return None;
+        }
+        let mut frozen = self.frozen.borrow().clone();
+        for (seq, entry) in (self.head.size()..).zip(entries) {
+            frozen.follow(seq, entry);
+        }
+        Some(frozen)
+    }
+
     /// Between commits: forgets old evidence, moves the WAL into the database, and finds out
     /// whether a log that could not be written can be again.
     async fn chores(&mut self) {
@@ -259,6 +329,7 @@ impl Committer {
         self.statement("BEGIN IMMEDIATE").await?;
         let stored = trail::head(&mut self.db, &log).await?;
         spent::forget(&mut self.db, &log, now).await?;
+        retries::forget(&mut self.db, &log, now).await?;
         self.statement("COMMIT").await?;
         self.statement("PRAGMA wal_checkpoint(PASSIVE)").await?;
         let root = stored.map(|stored| stored.root);
@@ -357,6 +428,7 @@ fn answer(
 fn trouble(source: &sqlx::Error) -> State {
     if is_io(source) {
         tracing::error!(%source, "input or output of the store failed; the process ends");
+        telemetry::flush();
         std::process::abort();
     }
     if is_full(source) {

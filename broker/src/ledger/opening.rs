@@ -16,11 +16,13 @@ use zeroize::Zeroizing;
 
 use super::draft::note;
 use super::pin::{self, Pin};
+use super::standing::{Frozen, SetEntry, Standing};
 use super::{Committer, Job, Ledger, Published, Sealing, State, Unit};
 use crate::clock::Clock;
 use crate::random;
 use crate::store::trail::{self, BatchRow, HeadRow};
 use crate::store::{self, Store, policies};
+use crate::telemetry::metrics::Metrics;
 
 /// What the log needs beside its store.
 #[derive(Debug)]
@@ -37,6 +39,8 @@ pub struct Site {
     pub pin: Option<PathBuf>,
     /// How many outcomes may wait.
     pub queue: usize,
+    /// Where commits are counted.
+    pub metrics: Arc<Metrics>,
 }
 
 /// What to do with a store that holds no log.
@@ -59,6 +63,8 @@ pub struct Opened {
     pub pin: Option<Pin>,
     /// The policy set that was last in force: hash and serial.
     pub policy: Option<(Digest, u64)>,
+    /// The newest key sets of issuers, newest first.
+    pub sets: Vec<SetEntry>,
     /// Whether this start began the log.
     pub is_new: bool,
 }
@@ -101,18 +107,23 @@ pub(super) async fn open(
         .await
         .map_err(|source| store.failed(source))?;
     let pinned = pinned(&site)?;
-    let head = match row {
+    let (head, standing) = match row {
         Some(row) => {
             if let (Some(path), None) = (&site.pin, &pinned) {
                 tracing::warn!(path = %path.display(), "there is no pin: a rolled back store would not show");
             }
             existing(&store, &site, row, pinned.as_ref()).await?
         }
-        None => absent(&log, if_absent, pinned.as_ref())?,
+        None => {
+            let head = absent(&log, if_absent, pinned.as_ref())?;
+            (head, Standing::default())
+        }
     };
+    let frozen = standing.frozen(&store).await?;
+    let sets = standing.sets(&store).await?;
     let is_new = head.size() == 0;
     let policy = newest_policy(&store, &mut db).await?;
-    let (ledger, mut committer, pin) = assemble(store, db, (head, policy), site, clock);
+    let (ledger, mut committer, pin) = assemble(store, db, (head, policy, frozen), site, clock);
     if is_new {
         committer.begin().await.map_err(OpenError::Begin)?;
     }
@@ -121,6 +132,7 @@ pub(super) async fn open(
         committer,
         pin,
         policy,
+        sets,
         is_new,
     })
 }
@@ -136,13 +148,13 @@ fn absent(log: &str, if_absent: IfAbsent, pinned: Option<&Checkpoint>) -> Result
     }
 }
 
-/// Mac, frontier, pin, every leaf hash, and the last entries byte for byte.
+/// Mac, frontier, pin, every header to its leaf and to the root, and the last bodies byte for byte.
 async fn existing(
     store: &Store,
     site: &Site,
     row: HeadRow,
     pinned: Option<&Checkpoint>,
-) -> Result<Head, OpenError> {
+) -> Result<(Head, Standing), OpenError> {
     let mac = row.mac.clone();
     let head = restore(store.log(), row)?;
     let ours = head.mac(&site.mac);
@@ -161,8 +173,12 @@ async fn existing(
     if pinned.is_some_and(|(_, root)| seen.at_pin != Some(root)) {
         return Err(diverged("the log does not extend the pinned head"));
     }
+    if let Some(seq) = seen.odd {
+        let text = "its header does not hash to its leaf";
+        return Err(OpenError::Diverged(format!("entry {seq}: {text}")));
+    }
     recheck(store, head.size()).await?;
-    Ok(head)
+    Ok((head, seen.standing))
 }
 
 fn restore(log: &str, row: HeadRow) -> Result<Head, OpenError> {
@@ -188,12 +204,18 @@ fn restore(log: &str, row: HeadRow) -> Result<Head, OpenError> {
 struct Seen {
     root: Digest,
     at_pin: Option<Digest>,
+    standing: Standing,
+    /// The first entry whose header does not hash to its leaf.
+    odd: Option<u64>,
 }
 
-/// Builds the tree over all stored leaf hashes: the root of the whole, and of the pinned size.
+/// Builds the tree over all stored leaf hashes: the root of the whole, and of the pinned size. Each header is hashed to
+/// its leaf on the way: a freeze whose header was made to say something else would be a freeze no more.
 async fn rehash(store: &Store, size: u64, pin: Option<u64>) -> Result<Seen, OpenError> {
     let mut tree = Frontier::of(&[]);
     let mut at_pin = None;
+    let mut standing = Standing::default();
+    let mut odd = None;
     while tree.size() < size {
         let next = tree.size();
         let batches = store
@@ -203,7 +225,13 @@ async fn rehash(store: &Store, size: u64, pin: Option<u64>) -> Result<Seen, Open
             if batch.first_seq.unsigned_abs() != tree.size() {
                 return Err(missing(tree.size()));
             }
-            for leaf in batch.leaves() {
+            let headers = batch.entries().map(|(_, header)| Some(header));
+            let headers = headers.chain(std::iter::repeat(None));
+            for (leaf, header) in batch.leaves().zip(headers) {
+                match header.filter(|header| leaf_hash(header) == leaf) {
+                    Some(header) => standing.follow(header)?,
+                    None => odd = odd.or(Some(tree.size())),
+                }
                 tree.push(leaf);
                 if Some(tree.size()) == pin {
                     at_pin = Some(tree.root());
@@ -217,6 +245,8 @@ async fn rehash(store: &Store, size: u64, pin: Option<u64>) -> Result<Seen, Open
     Ok(Seen {
         root: tree.root(),
         at_pin,
+        standing,
+        odd,
     })
 }
 
@@ -313,7 +343,7 @@ fn pinned(site: &Site) -> Result<Option<Checkpoint>, OpenError> {
 fn assemble(
     store: Store,
     db: SqliteConnection,
-    (head, policy): (Head, Option<(Digest, u64)>),
+    (head, policy, frozen): (Head, Option<(Digest, u64)>, Frozen),
     site: Site,
     clock: Arc<dyn Clock>,
 ) -> (Ledger, Committer, Option<Pin>) {
@@ -324,6 +354,7 @@ fn assemble(
         checkpoint,
     });
     let (state, watching) = watch::channel(State::Open);
+    let (freeze, frozen) = watch::channel(frozen);
     let pin = site.pin.map(|path| Pin::new(path, follow.clone()));
     let ledger = Ledger {
         queue: send,
@@ -332,6 +363,7 @@ fn assemble(
         vkey: site.log_key.vkey().into(),
         published: follow,
         state: watching,
+        frozen,
         store,
     };
     let committer = Committer {
@@ -347,8 +379,10 @@ fn assemble(
         queue,
         published,
         state,
+        frozen: freeze,
         waiting: VecDeque::new(),
         unmoved: 0,
+        metrics: site.metrics,
     };
     (ledger, committer, pin)
 }
@@ -399,7 +433,7 @@ fn diverged(why: &str) -> OpenError {
     OpenError::Diverged(why.to_owned())
 }
 
-/// Entries that are re-hashed byte for byte at every start.
+/// Entries whose bodies are re-hashed byte for byte at every start.
 const RECHECKED: u64 = 512;
 
 /// Batches read at once.

@@ -10,8 +10,8 @@ use stint_audit::{Entry, What};
 
 use super::{Job, Lost, Unit};
 use crate::store::{
-    GrantRow, PolicyRow, RequestRow, Sort, SpentRow, TaskRow, Write, policies, requests, spent,
-    tasks,
+    AnswerRow, FetchRow, GrantRow, PolicyRow, RequestRow, RetryRow, Sort, SpentRow, TaskRow, Write,
+    issuers, policies, requests, retries, spent, tasks,
 };
 
 /// The rows that decide whether a unit happens, by table, with the unit's place in the batch.
@@ -23,6 +23,7 @@ pub(super) struct Guards<'a> {
     history: Vec<(usize, &'a str, i64)>,
     park: Vec<(usize, &'a RequestRow)>,
     expire: Vec<(usize, &'a str)>,
+    retry: Vec<(usize, &'a RetryRow)>,
 }
 
 /// What the guards found to be new.
@@ -44,8 +45,15 @@ impl<'a> Guards<'a> {
                     Write::Park(row) => guards.park.push((place, row)),
                     Write::Replayed(key) => guards.replayed.push((place, key)),
                     Write::RequestExpired(id) => guards.expire.push((place, id)),
+                    Write::Retry(row) => guards.retry.push((place, row)),
                     Write::Spend(row) => guards.spend.push((place, row)),
-                    Write::Deny(_) | Write::Grant(_) | Write::PolicySet(_) => {}
+                    // `NotFrozen` is the committer's own: it folds entries, not rows.
+                    Write::Deny(_)
+                    | Write::Fetched(_)
+                    | Write::Grant(_)
+                    | Write::Keep(_)
+                    | Write::NotFrozen(_)
+                    | Write::PolicySet(_) => {}
                 }
             }
         }
@@ -126,6 +134,15 @@ impl<'a> Guards<'a> {
             let first = spent::replayed(db, log, &keys).await?;
             lost.extend(missing(self.replayed.iter().copied(), &first, Lost::Spent));
         }
+        if !self.retry.is_empty() {
+            let rows: Vec<_> = self.retry.iter().map(|(_, row)| *row).collect();
+            let taken = retries::take(db, log, &rows).await?;
+            lost.extend(missing(
+                self.retry.iter().map(|(at, row)| (*at, &*row.key)),
+                &taken,
+                Lost::Repeated,
+            ));
+        }
         Ok(())
     }
 }
@@ -204,8 +221,10 @@ fn mark(entry: &mut Entry, row: &TaskRow, news: &mut News) {
 #[derive(Default)]
 pub(super) struct Effects<'a> {
     grants: Vec<(&'a GrantRow, u64)>,
+    answers: Vec<&'a AnswerRow>,
     denials: Vec<&'a str>,
     policies: Vec<(&'a PolicyRow, u64)>,
+    fetches: Vec<&'a FetchRow>,
 }
 
 impl<'a> Effects<'a> {
@@ -215,13 +234,17 @@ impl<'a> Effects<'a> {
             for write in &job.unit.writes {
                 match write {
                     Write::Deny(task) => effects.denials.push(task),
+                    Write::Fetched(row) => effects.fetches.push(row),
                     Write::Grant(row) => effects.grants.push((row, seq)),
+                    Write::Keep(row) => effects.answers.push(row),
                     Write::PolicySet(row) => effects.policies.push((row, seq)),
                     Write::HistoryIs { .. }
+                    | Write::NotFrozen(_)
                     | Write::OpenTask(_)
                     | Write::Park(_)
                     | Write::Replayed(_)
                     | Write::RequestExpired(_)
+                    | Write::Retry(_)
                     | Write::Spend(_) => {}
                 }
             }
@@ -240,8 +263,14 @@ impl<'a> Effects<'a> {
         if !self.denials.is_empty() {
             tasks::deny(db, log, &self.denials).await?;
         }
+        if !self.answers.is_empty() {
+            retries::keep(db, log, &self.answers).await?;
+        }
         for set in self.policies {
             policies::keep(db, log, set).await?;
+        }
+        if !self.fetches.is_empty() {
+            issuers::fetched(db, log, &self.fetches).await?;
         }
         Ok(())
     }

@@ -2,8 +2,6 @@
 
 use sqlx::{Row, SqliteConnection};
 
-use super::{Error, Store};
-
 /// A set that takes force.
 #[derive(Debug, Clone)]
 pub struct PolicyRow {
@@ -13,22 +11,6 @@ pub struct PolicyRow {
     pub serial: u64,
     /// JSON object of path to text.
     pub files: String,
-}
-
-impl Store {
-    /// The files of a set that was once in force, as a JSON object of path to text.
-    ///
-    /// # Errors
-    /// [`Error::Database`].
-    pub async fn policy_files(&self, pol: &str) -> Result<Option<String>, Error> {
-        sqlx::query("SELECT files FROM policy_set WHERE log = $1 AND pol = $2")
-            .bind(self.log())
-            .bind(pol)
-            .fetch_optional(self.readers())
-            .await
-            .and_then(|row| row.map(|row| row.try_get(0)).transpose())
-            .map_err(|source| self.failed(source))
-    }
 }
 
 /// The set whose `policy_loaded` entry is the newest: its hash, serial and that entry's seq.

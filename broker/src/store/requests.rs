@@ -66,6 +66,36 @@ impl Store {
         .map_err(|source| self.failed(source))
     }
 
+    /// How many requests are open: a count over the index of those alone.
+    ///
+    /// # Errors
+    /// [`Error::Database`].
+    pub async fn pending_requests(&self) -> Result<i64, Error> {
+        sqlx::query("SELECT count(*) FROM request WHERE log = $1 AND state = 'pending'")
+            .bind(self.log())
+            .fetch_one(self.readers())
+            .await
+            .and_then(|row| row.try_get(0))
+            .map_err(|source| self.failed(source))
+    }
+
+    /// The request `id`, if it is still open.
+    ///
+    /// # Errors
+    /// [`Error::Database`].
+    pub async fn pending_request(&self, id: &str) -> Result<Option<RequestRow>, Error> {
+        sqlx::query(
+            "SELECT id, digest, task, caller, match_code, needs, ask, opened, expires
+             FROM request WHERE log = $1 AND id = $2 AND state = 'pending'",
+        )
+        .bind(self.log())
+        .bind(id)
+        .fetch_optional(self.readers())
+        .await
+        .and_then(|row| row.as_ref().map(read).transpose())
+        .map_err(|source| self.failed(source))
+    }
+
     /// Up to 100 open requests whose time is over at `now`, oldest first.
     ///
     /// # Errors

@@ -19,6 +19,10 @@ pub struct SpentRow {
     pub task: String,
     /// Until when the row is kept: `exp` + leeway + 60 s, in milliseconds.
     pub until: i64,
+    /// Hash of what came with it: a retry brings the same again.
+    pub same: String,
+    /// `gr_…`, `req_…` or `dec_…`: what this use came to.
+    pub outcome: String,
 }
 
 /// What is used up.
@@ -37,6 +41,10 @@ pub struct FirstUse {
     pub proof: Option<String>,
     /// Its task.
     pub task: String,
+    /// Hash of what came with it.
+    pub same: Option<String>,
+    /// What it came to.
+    pub outcome: Option<String>,
 }
 
 impl FirstUse {
@@ -53,21 +61,23 @@ impl Store {
     /// # Errors
     /// [`Error::Database`].
     pub async fn first_use(&self, key: &str) -> Result<Option<FirstUse>, Error> {
-        let row = sqlx::query("SELECT proof, task FROM spent WHERE log = $1 AND key = $2")
+        sqlx::query("SELECT proof, task, same, outcome FROM spent WHERE log = $1 AND key = $2")
             .bind(self.log())
             .bind(key)
             .fetch_optional(self.readers())
             .await
-            .map_err(|source| self.failed(source))?;
-        row.map(|row| {
-            Ok(FirstUse {
-                proof: row.try_get(0)?,
-                task: row.try_get(1)?,
-            })
-        })
-        .transpose()
-        .map_err(|source| self.failed(source))
+            .and_then(|row| row.as_ref().map(read).transpose())
+            .map_err(|source| self.failed(source))
     }
+}
+
+fn read(row: &sqlx::sqlite::SqliteRow) -> Result<FirstUse, sqlx::Error> {
+    Ok(FirstUse {
+        proof: row.try_get(0)?,
+        task: row.try_get(1)?,
+        same: row.try_get(2)?,
+        outcome: row.try_get(3)?,
+    })
 }
 
 /// Spends `rows` (distinct keys); gives the keys that were new.
@@ -78,11 +88,21 @@ pub(crate) async fn spend(
 ) -> Result<HashSet<String>, sqlx::Error> {
     let values: Vec<_> = rows
         .iter()
-        .map(|row| (&row.key, &row.proof, &row.task, row.until))
+        .map(|row| {
+            (
+                &row.key,
+                &row.proof,
+                &row.task,
+                row.until,
+                &row.same,
+                &row.outcome,
+            )
+        })
         .collect();
     let new = sqlx::query(
-        "INSERT INTO spent (log, key, proof, task, until)
-         SELECT $1, value->>0, value->>1, value->>2, value->>3 FROM json_each($2) WHERE true
+        "INSERT INTO spent (log, key, proof, task, until, same, outcome)
+         SELECT $1, value->>0, value->>1, value->>2, value->>3, value->>4, value->>5
+         FROM json_each($2) WHERE true
          ON CONFLICT DO NOTHING RETURNING key",
     )
     .bind(log)
@@ -99,7 +119,7 @@ pub(crate) async fn first_uses(
     keys: &[&str],
 ) -> Result<HashMap<String, FirstUse>, sqlx::Error> {
     let rows = sqlx::query(
-        "SELECT key, proof, task FROM spent
+        "SELECT proof, task, same, outcome, key FROM spent
          WHERE log = $1 AND key IN (SELECT value FROM json_each($2))",
     )
     .bind(log)
@@ -107,15 +127,7 @@ pub(crate) async fn first_uses(
     .fetch_all(db)
     .await?;
     rows.iter()
-        .map(|row| {
-            Ok((
-                row.try_get(0)?,
-                FirstUse {
-                    proof: row.try_get(1)?,
-                    task: row.try_get(2)?,
-                },
-            ))
-        })
+        .map(|row| Ok((row.try_get(4)?, read(row)?)))
         .collect()
 }
 

@@ -29,6 +29,9 @@ pub enum PrepareError {
     /// The caller's: the key is one of ours.
     #[error("the key is one of this service's own")]
     OurKey,
+    /// The caller's: its audience knows callers by a name that this one has not.
+    #[error("the audience does not take this caller: {0}")]
+    Subject(String),
     /// The caller's: a name of the grant is longer than a certificate's extension carries.
     #[error("`{what}` is longer than the {most} bytes a certificate carries")]
     TooLong {
@@ -71,6 +74,7 @@ impl PrepareError {
             | Self::NoAudience
             | Self::NoLife
             | Self::OurKey
+            | Self::Subject(_)
             | Self::TooLong { .. }
             | Self::Unbound
             | Self::UnknownProfile(_) => Whose::Caller,

@@ -1,23 +1,30 @@
 //! What the authority says about itself: for JWKS, `/v1/trust`, the ledger.
 
+use std::sync::Arc;
+
 use data_encoding::HEXLOWER;
 use serde_json::{Value, json};
 use stint_audit::Digest;
 
 use super::Authority;
-use crate::jwk;
+use crate::{
+    audience::{Audience, Flavour},
+    jwk, jwt,
+    signer::Signer,
+};
 
 impl Authority {
     /// The keys that verify tokens, as `/oauth2/jwks` shows them (RFC 7517).
     #[must_use]
     pub fn jwks(&self) -> Value {
-        json!({ "keys": [self.tokens.jwk()] })
+        let jwk = |key: &Arc<dyn Signer>| jwt::public_jwk_of(&**key);
+        json!({ "keys": self.jwt.iter().filter_map(jwk).collect::<Vec<_>>() })
     }
 
     /// The algorithms of those keys, in JOSE's words.
     #[must_use]
     pub fn jwt_algorithms(&self) -> Vec<&'static str> {
-        vec![self.jwt.algorithm().jose()]
+        self.jwt.iter().map(|key| key.algorithm().jose()).collect()
     }
 
     /// The root: what relying parties trust. One PEM block.
@@ -50,10 +57,28 @@ impl Authority {
         Digest::of(self.issuing.signer.public_key_spki())
     }
 
-    /// SHA-256 of the SPKI that verifies tokens.
+    /// SHA-256 of each SPKI that verifies tokens.
+    pub fn jwt_keys(&self) -> impl Iterator<Item = Digest> {
+        self.jwt.iter().map(|key| Digest::of(key.public_key_spki()))
+    }
+
+    /// The caller's claims that names are made of for `audience`.
+    pub fn claims_of(&self, audience: &str) -> impl Iterator<Item = &str> {
+        let own = self.audience(audience).into_iter();
+        own.flat_map(Audience::named_by)
+    }
+
+    /// Which sort of token `audience` reads.
     #[must_use]
-    pub fn jwt_key(&self) -> Digest {
-        Digest::of(self.jwt.public_key_spki())
+    pub fn flavour_of(&self, audience: &str) -> Flavour {
+        self.audience(audience)
+            .map_or(Flavour::AccessToken, Audience::flavour)
+    }
+
+    /// When root and issuing CA end, in seconds since 1970.
+    #[must_use]
+    pub fn not_after(&self) -> (i64, i64) {
+        (self.issuing.root_not_after, self.issuing.not_after)
     }
 
     /// The OID of the `stint` extension, dotted; published in `/v1/trust`.

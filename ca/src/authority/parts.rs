@@ -6,7 +6,14 @@ use std::{collections::BTreeMap, sync::Arc};
 use stint_policy::Seconds;
 
 use super::{Authority, rehearsal};
-use crate::{issuer::Issuing, jwt, profile::Profile, signer::Signer, x509};
+use crate::{
+    audience::{Audience, Flavour},
+    issuer::Issuing,
+    jwt,
+    profile::Profile,
+    signer::Signer,
+    x509,
+};
 
 /// What an [`Authority`] is made of.
 #[derive(Debug)]
@@ -19,10 +26,12 @@ pub struct AuthorityParts {
     pub log: String,
     /// The issuing CA.
     pub issuing: Issuing,
-    /// The key of the tokens.
-    pub jwt: Arc<dyn Signer>,
+    /// The keys of the tokens, one an algorithm. The first signs what no audience wants otherwise.
+    pub jwt: Vec<Arc<dyn Signer>>,
     /// `[jwt] max_ttl`.
     pub jwt_max_ttl: Seconds,
+    /// The `[audience]`s.
+    pub audiences: Vec<Audience>,
     /// The `[ca.profile]`s.
     pub profiles: Vec<Profile>,
     /// `[ca] backdate`, at most 60 s.
@@ -61,13 +70,16 @@ impl Authority {
             (oid, parts.pki_url.as_deref()),
         )
         .map_err(|fault| SetupError::Certificates(fault.to_string()))?;
-        let tokens =
-            jwt::Template::new(&parts.url, &*parts.jwt).ok_or(SetupError::UnknownTokenKey)?;
+        let default = parts.jwt.first().ok_or(SetupError::UnknownTokenKey)?;
+        let tokens = jwt::Template::new(&parts.url, &**default, Flavour::AccessToken)
+            .ok_or(SetupError::UnknownTokenKey)?;
+        let audiences = by_aud(parts.audiences, &parts.jwt, &parts.url)?;
 
         let mut own_keys = parts.own_keys;
         own_keys.push(parts.issuing.signer.public_key_spki().to_vec());
         own_keys.push(parts.issuing.root_spki.clone());
-        own_keys.push(parts.jwt.public_key_spki().to_vec());
+        let keys = parts.jwt.iter();
+        own_keys.extend(keys.map(|key| key.public_key_spki().to_vec()));
         let authority = Authority {
             chain_pem: Arc::from([parts.issuing.certificate_pem.clone()]),
             profiles: by_name(parts.profiles)?,
@@ -75,6 +87,7 @@ impl Authority {
             certificates,
             jwt: parts.jwt,
             tokens,
+            audiences,
             trust_domain: parts.trust_domain,
             log: parts.log,
             jwt_max_ttl: parts.jwt_max_ttl,
@@ -95,6 +108,17 @@ pub enum SetupError {
     /// More than a minute.
     #[error("`backdate` is at most 60s, not `{0}`")]
     Backdate(Seconds),
+    /// Two audiences of one `aud`.
+    #[error("two audiences have the `aud` `{0}`")]
+    AudienceTwice(String),
+    /// An audience wants an algorithm no key is there for.
+    #[error("[audience.{audience}] wants {alg}, and there is no such key")]
+    AudienceKey {
+        /// Its name.
+        audience: String,
+        /// The algorithm, in JOSE's words.
+        alg: &'static str,
+    },
     /// The parts give no certificate.
     #[error("certificates cannot be made of these parts: {0}")]
     Certificates(String),
@@ -115,6 +139,29 @@ pub enum SetupError {
     /// The token key's public half is of no kind we know.
     #[error("the token key is of an unknown kind")]
     UnknownTokenKey,
+}
+
+fn by_aud(
+    audiences: Vec<Audience>,
+    keys: &[Arc<dyn Signer>],
+    url: &str,
+) -> Result<BTreeMap<String, (Audience, jwt::Template)>, SetupError> {
+    let mut by_aud = BTreeMap::new();
+    for audience in audiences {
+        let key = keys
+            .iter()
+            .find(|key| key.algorithm() == audience.algorithm());
+        let template = key.and_then(|key| jwt::Template::new(url, &**key, audience.flavour()));
+        let template = template.ok_or_else(|| SetupError::AudienceKey {
+            audience: audience.name().to_owned(),
+            alg: audience.algorithm().jose(),
+        })?;
+        let aud = audience.aud().to_owned();
+        if by_aud.insert(aud.clone(), (audience, template)).is_some() {
+            return Err(SetupError::AudienceTwice(aud));
+        }
+    }
+    Ok(by_aud)
 }
 
 fn by_name(profiles: Vec<Profile>) -> Result<BTreeMap<String, Profile>, SetupError> {

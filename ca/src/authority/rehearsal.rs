@@ -106,13 +106,22 @@ impl Stage {
             issued: self.now,
             expires: self.now + LIFE,
             jti: "AAAAAAAAAAAAAAAAAAAAAA",
-            confirmation: Some([0; 32]),
+            confirmation: Some(super::BoundTo::Key([0; 32])),
         };
+        let bound = super::seconds(own.expires);
         let tokens = &authority.tokens;
         let claims = jwt::Claims::of_caller(tokens.issuer(), &self.spiffe_id, &scope, own);
-        let input = tokens.signing_input(&claims).ok_or("a token has no JSON")?;
-        let bound = super::seconds(own.expires);
-        lint::token(&input, tokens, &claims, bound).map_err(text)
+        read_back(tokens, &jwt::Payload::Access(claims), bound)?;
+        for (audience, tokens) in authority.audiences.values() {
+            let (flavour, fixed) = (audience.flavour(), audience.claims());
+            if !flavour.binds() {
+                let subject = &self.spiffe_id;
+                let claims =
+                    jwt::Identity::new(tokens.issuer(), subject, scope.task, own, (flavour, fixed));
+                read_back(tokens, &jwt::Payload::Identity(claims), bound)?;
+            }
+        }
+        Ok(())
     }
 
     fn leaf(&self, profile: &Profile) -> Leaf<'_> {
@@ -136,6 +145,15 @@ impl Stage {
             scope: scope(),
         }
     }
+}
+
+fn read_back(
+    tokens: &jwt::Template,
+    claims: &jwt::Payload<'_>,
+    bound: Timestamp,
+) -> Result<(), String> {
+    let input = tokens.signing_input(claims).ok_or("a token has no JSON")?;
+    lint::token(&input, tokens, claims, bound).map_err(text)
 }
 
 /// Whether a path from `leaf` to the root stands at `now` for `usage`, as rustls sees it.

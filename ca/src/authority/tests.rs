@@ -16,8 +16,11 @@ use stint_policy::{
 use webpki::KeyUsage;
 use x509_parser::{certificate::X509Certificate, prelude::FromDer};
 
-use super::{Authority, AuthorityParts, Order, PrepareError, SetupError, SignError, rehearsal};
+use super::{
+    Authority, AuthorityParts, BoundTo, Order, PrepareError, SetupError, SignError, rehearsal,
+};
 use crate::{
+    audience::{Audience, AudienceParts, Flavour, SubTemplate},
     credential::{Credential, Unsigned},
     issuer::{Issuing, Made, new_issuing, new_root},
     profile::Profile,
@@ -176,7 +179,8 @@ impl House {
             url: "https://stint.acme.dev".into(),
             log: LOG.into(),
             issuing: issuing.unwrap(),
-            jwt: signer_of(Algorithm::Es256),
+            jwt: vec![signer_of(Algorithm::Es256)],
+            audiences: Vec::new(),
             jwt_max_ttl: Seconds::new(900),
             profiles: vec![
                 profile("default", &["client", "server"], ""),
@@ -226,7 +230,8 @@ fn x509(key: SubjectKey) -> Order {
 fn jwt(confirmation: Option<[u8; 32]>) -> Order {
     Order::Jwt {
         jti: [0xff; 16],
-        confirmation,
+        confirmation: confirmation.map(BoundTo::Key),
+        claims: BTreeMap::new(),
     }
 }
 
@@ -454,7 +459,7 @@ fn nobody_is_certified_for_a_key_of_ours() {
     parts.own_keys = vec![ledger.clone()];
     let ours = [
         ledger,
-        parts.jwt.public_key_spki().to_vec(),
+        parts.jwt[0].public_key_spki().to_vec(),
         parts.issuing.signer.public_key_spki().to_vec(),
         parts.issuing.root_spki.clone(),
     ];
@@ -492,14 +497,14 @@ fn a_credential_never_outlives_its_bounds() {
     assert_eq!(at(first).unwrap().not_before(), first);
 
     let ceilings = authority
-        .ceilings(CredentialKind::X509, "default", now())
+        .ceilings(CredentialKind::X509, ("default", None), now())
         .unwrap();
     let names: Vec<&str> = ceilings.iter().map(|c| c.name.as_str()).collect();
     assert_eq!(names, ["profile", "issuing_ca"]);
     assert_eq!(ceilings[0].not_after, after(3600));
     assert_eq!(ceilings[1].not_after.as_secs(), end);
     assert_eq!(
-        authority.ceilings(CredentialKind::X509, "other", now()),
+        authority.ceilings(CredentialKind::X509, ("other", None), now()),
         Err(PrepareError::UnknownProfile("other".into()))
     );
 }
@@ -672,6 +677,35 @@ fn parts_that_do_not_fit_stop_the_start() {
         refused(|p| p.profiles.push(profile("default", &["client"], ""))),
         SetupError::ProfileTwice("default".into())
     );
+    let rs256 = || {
+        Audience::new(AudienceParts {
+            name: "cloud".into(),
+            aud: AUDIENCE.into(),
+            flavour: Flavour::Federation,
+            algorithm: Algorithm::Rs256,
+            sub: SubTemplate::spiffe_id(),
+            sub_max: 255,
+            issuers: BTreeSet::new(),
+            claims: Map::new(),
+            max_ttl: Seconds::new(60),
+        })
+        .unwrap()
+    };
+    let mut parts = house.parts();
+    parts.audiences = vec![rs256()];
+    let no_key = SetupError::AudienceKey {
+        audience: "cloud".into(),
+        alg: "RS256",
+    };
+    assert_eq!(Authority::new(parts).unwrap_err(), no_key);
+    let mut parts = house.parts();
+    parts.audiences = vec![rs256(), rs256()];
+    let brought = include_bytes!("../signer/software/rs256-test.pk8");
+    let brought = SoftwareSigner::from_pkcs8(Algorithm::Rs256, brought).unwrap();
+    parts.jwt.push(Arc::new(brought));
+    let twice = SetupError::AudienceTwice(AUDIENCE.into());
+    assert_eq!(Authority::new(parts).unwrap_err(), twice);
+
     // The extension has no room for such an origin: found by the lint before anybody asked.
     assert!(matches!(
         refused(|p| p.log = "l".repeat(256)),

@@ -1,11 +1,8 @@
 //! From arguments to a session and an ask: what `run`, `cert`, `token`, `can` and `whoami` share.
 
-use std::fs;
+use std::{fs, io};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
-use ring::digest::{SHA256, digest};
-use stint_client::{CertificateKey, Client, Error, Outcome, Session, SessionKey, Source};
+use stint_client::{CertificateKey, Client, Error, Keeper, Outcome, Session, SessionKey, Source};
 use stint_policy::{ActionId, Resources};
 use stint_wire::{Ask, Credential, CredentialAsk, CredentialKind, Granted, Token};
 
@@ -14,6 +11,7 @@ use crate::exit::Exit;
 use crate::output::{Failure, Output};
 use crate::settings::{self, Settings};
 use crate::words;
+use crate::workspace::Base;
 
 /// Runs the calls of a verb to their end, on this thread; nothing of the runtime is left when a command starts.
 ///
@@ -41,35 +39,36 @@ pub(crate) fn open<'a>(
     open_on(client, source, args)
 }
 
-/// A session with a source that is known already; stdin is read once only.
+/// A session with a source that is known already; stdin is read once only. The key is in memory where each call brings
+/// a fresh token; else it is kept beside the token, under the token's hash, so that the job's next command proves the
+/// same.
 ///
 /// # Errors
-/// Exit 4 if the source has nothing, 125 if a key cannot be kept.
+/// Exit 125 if there is no place for a key.
 pub(crate) fn open_on<'a>(
     client: &'a Client,
     source: Source,
     args: &EvidenceArgs,
 ) -> Result<Session<'a>, Failure> {
-    if args.bearer {
-        return Ok(client.session(source));
-    }
-    let key = session_key(&source)?;
-    Ok(client.session(source).prove(key))
+    let repeats = source.repeats();
+    let session = client.session(source);
+    Ok(match (args.bearer, repeats) {
+        (true, _) => session,
+        (false, true) => session.prove_kept(keeper(settings::base()?)),
+        (false, false) => session.prove(SessionKey::generate()?),
+    })
 }
 
-/// A key in memory where each call brings a fresh token; else the one kept beside the token, under the token's hash,
-/// so that the job's next command proves the same.
-fn session_key(source: &Source) -> Result<SessionKey, Failure> {
-    let Some(token) = source.at_hand().map_err(Error::from)? else {
-        return Ok(SessionKey::generate()?);
-    };
-    let hash = BASE64URL.encode(digest(&SHA256, token.expose().as_bytes()));
-    let kept = settings::base()?.keep(&format!("session-{hash}.key"), || {
-        SessionKey::generate()
-            .map(|key| key.pkcs8().to_vec())
-            .map_err(Failure::from)
-    })?;
-    Ok(SessionKey::from_pkcs8(&kept)?)
+/// Session keys in files under `base`.
+fn keeper(base: Base) -> Keeper {
+    Keeper::new(move |name| {
+        let make = || {
+            let key = SessionKey::generate().map_err(io::Error::other)?;
+            Ok(key.pkcs8().to_vec())
+        };
+        let kept = base.keep(&format!("session-{name}.key"), make);
+        SessionKey::from_pkcs8(&kept.map_err(Error::Keep)?)
+    })
 }
 
 /// What kind the flags mean: an audience makes it a JWT.

@@ -8,7 +8,7 @@ use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use stint_client::{Anchor, Client, Endpoint, Fingerprint, Source, SourceError};
+use stint_client::{Anchor, Client, Endpoint, Fingerprint, Row, Source, SourceError};
 
 use crate::args::{EvidenceArgs, Global};
 use crate::exit::Exit;
@@ -27,22 +27,27 @@ STINT_FINGERPRINT\tSHA-256 of its trust domain's root; another root is refused
 STINT_CA_FILE\tCA certificates for its TLS, PEM
 STINT_ID_TOKEN_FILE\tevidence, read anew for each ask
 STINT_ID_TOKEN\tevidence
-STINT_TOKEN_SOURCE\tgithub-actions, gitlab-ci or kubernetes, where finding it by itself would choose another
+STINT_TOKEN_SOURCE\ta name of `stint help sources`, where finding it by itself would choose another or none
 STINT_TASK\tthe task, as --task
 STINT_REASON\tthe reason, as --reason
 XDG_RUNTIME_DIR, RUNNER_TEMP\twhere the files of a run may live
 XDG_CONFIG_HOME, HOME\twhere stint/trust.toml is
 ";
 
-/// `stint help sources`.
-pub(crate) const SOURCES_HELP: &str = "\
---token-file F, -\ta file; the first line of stdin
-STINT_ID_TOKEN_FILE\ta file
-STINT_ID_TOKEN\tthe token itself; GitLab: id_tokens: { STINT_ID_TOKEN: { aud: URL } }
-GitHub Actions\tpermissions: { id-token: write }
-Kubernetes\ta projected token at /var/run/secrets/stint/token
-dev broker\teval \"$(stint dev-token --like github --repo acme/web --env)\"
-";
+/// `stint help sources`: what is given by hand, the platforms in the order of the search, and the dev broker.
+pub(crate) fn sources_help() -> String {
+    let platforms = Source::rows()
+        .into_iter()
+        .map(|Row { name, declare }| format!("{name}\t{declare}\n"));
+    format!(
+        "--token-file F, -\ta file; the first line of stdin\n\
+         STINT_ID_TOKEN_FILE\ta file\n\
+         STINT_ID_TOKEN\tthe token itself\n\
+         {}\
+         dev broker\teval \"$(stint dev-token --like github --repo acme/web --env)\"\n",
+        platforms.collect::<String>()
+    )
+}
 
 /// Checked settings.
 #[derive(Debug)]
@@ -137,21 +142,23 @@ impl Settings {
             Some(path) if path.as_os_str() == "-" => {
                 first_line().and_then(|line| Source::once(&line, "stdin"))
             }
-            Some(path) => Ok(Source::File(path.clone())),
-            None => detect()?,
+            Some(path) => Ok(Source::file(path)),
+            None => detect(self.url.as_ref())?,
         };
         source.map_err(|error| stint_client::Error::from(error).into())
     }
 }
 
-/// What the environment offers. Of its variables only the first is a path, and a path need be no text.
-fn detect() -> Result<Result<Source, SourceError>, Failure> {
+/// What the environment offers, `url` standing for the broker whatever the environment says. Of its variables only the
+/// first is a path, and a path need be no text.
+fn detect(url: Option<&String>) -> Result<Result<Source, SourceError>, Failure> {
     if let Some(path) = path("STINT_ID_TOKEN_FILE") {
-        return Ok(Ok(Source::File(path)));
+        return Ok(Ok(Source::file(path)));
     }
     let broken = Cell::new(None);
     let source = Source::detect(|name| {
-        text(None, name).unwrap_or_else(|failure| {
+        let said = url.filter(|_| name == "STINT_URL");
+        text(said, name).unwrap_or_else(|failure| {
             broken.set(Some(failure));
             None
         })

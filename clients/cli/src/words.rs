@@ -181,6 +181,9 @@ fn next_step(receipt: &DecisionReceipt, decision: Option<&str>) -> String {
     }
 }
 
+/// What a broker takes at most of an issuer whose entry does not say otherwise (SECURITY.md §4), seconds.
+const TOKEN_LIFE_S: i64 = 60 * 60;
+
 /// The broker did not say why; the token is looked at here.
 fn rejected(problem: &Problem, judgement: &Judgement) -> Failure {
     let failure = Failure::new(
@@ -188,7 +191,12 @@ fn rejected(problem: &Problem, judgement: &Judgement) -> Failure {
         format!("the broker did not accept the evidence{}", quote(problem)),
     );
     let failure = failure.and("token", token_words(judgement));
+    let life = judgement.expires_at.zip(judgement.issued_at);
+    let life = life.map_or(0, |(end, start)| end.saturating_sub(start));
     match judgement.findings.as_slice() {
+        [] if life > TOKEN_LIFE_S => failure
+            .and("look", format!("audience and time are right; the token lives {}, and a broker takes 60 min unless its issuer entry raises `max_token_life`", span(life)))
+            .next("shorten what the token lives with (in GitLab: `timeout: 1h` on the job), or ask the operators"),
         [] => failure
             .and("look", "audience and time are right; it may have been used before, or its issuer is not admitted")
             .next("fetch a fresh token and ask again; else an operator sees the reason under that id"),
@@ -338,7 +346,7 @@ fn span(seconds: i64) -> String {
 #[cfg(test)]
 mod tests {
     use serde_json::json;
-    use stint_client::Error;
+    use stint_client::{Error, Judgement};
     use stint_wire::{Code, Problem};
 
     use super::{failure, span};
@@ -374,6 +382,23 @@ mod tests {
              closest   deploy-prod-from-main: holds resource, repository_id; fails ref (yours: refs/heads/fix-12)\n\
              next      ask with another ref, one the policy accepts; or ask Group::\"release\" (#releases) and quote dec_8f2c1n\n"
         );
+    }
+
+    #[test]
+    fn a_token_that_lives_long_is_named_as_a_likely_reason() {
+        let next = |life: i64| {
+            let judgement = Judgement {
+                issued_at: Some(1000),
+                expires_at: Some(1000 + life),
+                ..Judgement::default()
+            };
+            let problem = Box::new(Problem::new(Code::EvidenceRejected, ""));
+            let judgement = Box::new(judgement);
+            let mut lines = failure(&Error::Rejected { problem, judgement }).lines;
+            lines.pop().unwrap().1
+        };
+        assert!(next(3601).contains("`timeout: 1h` on the job"));
+        assert!(next(3600).contains("fetch a fresh token"));
     }
 
     #[test]

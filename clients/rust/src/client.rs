@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use reqwest::{Certificate, Method, Response, Url};
 use ring::digest::{SHA256, digest};
+use ring::rand::SystemRandom;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use serde::Serialize;
@@ -16,10 +17,13 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc2822;
 use tokio::sync::OnceCell;
 
-use crate::{Error, Finding, Judgement, SessionKey, Source, clock, judge, receive};
+use crate::proof::unique;
+use crate::{Error, Finding, Judgement, Keeper, SessionKey, Source, clock, judge, receive};
 
 /// The largest answer we read: a grant with 64 resources, its chain and its receipt stays far below.
 const MAX_ANSWER: usize = 1024 * 1024;
+/// Where credentials are asked for.
+const GRANTS: &str = "/v1/grants";
 /// A clock that is off by more than this makes proofs fail (SECURITY.md §4: `iat` ± 30 s), seconds.
 const CLOCK_TOLERANCE_S: i64 = 30;
 
@@ -226,7 +230,7 @@ impl Client {
         Session {
             client: self,
             source,
-            key: None,
+            proves: Proves::Nothing,
         }
     }
 
@@ -268,8 +272,10 @@ impl Client {
                 Ordering::Relaxed,
             );
         }
+        let id = response.headers().get("x-request-id");
+        let id = id.and_then(|id| id.to_str().ok()).map(str::to_owned);
         let body = body(response).await?;
-        Ok(Answer { status, body })
+        Ok(Answer { status, id, body })
     }
 }
 
@@ -278,7 +284,15 @@ impl Client {
 pub struct Session<'a> {
     client: &'a Client,
     source: Source,
-    key: Option<SessionKey>,
+    proves: Proves,
+}
+
+/// Which session key goes with a token.
+#[derive(Debug)]
+enum Proves {
+    Nothing,
+    One(Box<SessionKey>),
+    Kept(Keeper),
 }
 
 impl Session<'_> {
@@ -286,7 +300,17 @@ impl Session<'_> {
     #[must_use]
     pub fn prove(self, key: SessionKey) -> Self {
         Self {
-            key: Some(key),
+            proves: Proves::One(Box::new(key)),
+            ..self
+        }
+    }
+
+    /// Proves on every call the key that `keeper` keeps for the call's token: what a source that repeats its tokens
+    /// ([`Source::repeats`]) needs.
+    #[must_use]
+    pub fn prove_kept(self, keeper: Keeper) -> Self {
+        Self {
+            proves: Proves::Kept(keeper),
             ..self
         }
     }
@@ -297,7 +321,7 @@ impl Session<'_> {
     /// [`Error::Denied`] with the receipt, [`Error::Rejected`] with our own judgement of the token,
     /// [`Error::Fingerprint`] or [`Error::Unfit`] for a grant that is not to be used, or why no answer came.
     pub async fn grant(&self, ask: &Ask) -> Result<Outcome, Error> {
-        let answer = self.post("/v1/grants", ask).await?;
+        let answer = self.ask(ask).await?;
         match answer.status {
             202 => answer.expect(202).map(|held| Outcome::Held(Box::new(held))),
             _ => {
@@ -309,12 +333,30 @@ impl Session<'_> {
         }
     }
 
+    /// Sends an ask, and once more where its answer was lost on the way: the key that comes with both says that they are
+    /// one, so nothing is minted twice. A token is not kept by the broker: one that was lost is asked for anew.
+    async fn ask(&self, ask: &Ask) -> Result<Answer, Error> {
+        let random = SystemRandom::new();
+        let once = unique(&random)?;
+        match self.post(GRANTS, ask, Some(&once)).await {
+            // Where nobody could be reached, nothing was sent.
+            Err(Error::Unreachable(error)) if !error.is_connect() => {}
+            answered => return answered,
+        }
+        match self.post(GRANTS, ask, Some(&once)).await {
+            Err(Error::Problem(problem)) if problem.code == Code::AlreadyDelivered => {
+                self.post(GRANTS, ask, Some(&unique(&random)?)).await
+            }
+            answered => answered,
+        }
+    }
+
     /// What `ask` would become now. Nothing happens and nothing is recorded; a denial is an answer here.
     ///
     /// # Errors
     /// As [`Session::grant`], without [`Error::Denied`].
     pub async fn can(&self, ask: &Ask) -> Result<DryRun, Error> {
-        self.post("/v1/decisions", ask).await?.expect(200)
+        self.post("/v1/decisions", ask, None).await?.expect(200)
     }
 
     /// The caller as the broker sees it. Spends no evidence.
@@ -322,7 +364,7 @@ impl Session<'_> {
     /// # Errors
     /// As [`Session::grant`], without [`Error::Denied`].
     pub async fn whoami(&self) -> Result<WhoAmI, Error> {
-        self.post("/v1/whoami", &serde_json::Map::new())
+        self.post("/v1/whoami", &serde_json::Map::new(), None)
             .await?
             .expect(200)
     }
@@ -330,13 +372,28 @@ impl Session<'_> {
     /// A token from the session's source, for the broker's audience.
     ///
     /// # Errors
-    /// [`Error::Source`], or why the broker did not name its audience.
+    /// [`Error::Source`], or why the broker did not name its audience; [`Error::Endpoint`] if the audience it names is
+    /// of another place: a platform would make a token for it that opens something else.
     pub async fn evidence(&self) -> Result<Token, Error> {
         let audience = &self.client.trust().await?.audience;
+        // Proofs are bound to the broker's URL, so with them it is known by no other. Without, it may have several names.
+        let named = matches!(self.proves, Proves::Nothing);
+        if !named && !is_at(audience, &self.client.base) {
+            return Err(Error::Endpoint {
+                url: self.client.base.clone(),
+                why: "the audience it names is of another place",
+            });
+        }
         Ok(self.source.token(audience).await?)
     }
 
-    async fn post<B: Serialize + Sync>(&self, path: &str, body: &B) -> Result<Answer, Error> {
+    /// `once`: what makes this and another call one ask.
+    async fn post<B: Serialize + Sync>(
+        &self,
+        path: &str,
+        body: &B,
+        once: Option<&String>,
+    ) -> Result<Answer, Error> {
         let token = self.evidence().await?;
         let url = format!("{}{path}", self.client.base);
         let mut request = self
@@ -345,14 +402,11 @@ impl Session<'_> {
             .post(&url)
             .bearer_auth(token.expose())
             .json(body);
-        if let Some(key) = &self.key {
-            let proof = key.proof(
-                Method::POST.as_str(),
-                &url,
-                self.client.broker_now(),
-                token.expose(),
-            )?;
+        if let Some(proof) = self.proof(&url, &token)? {
             request = request.header("DPoP", proof);
+        }
+        if let Some(once) = once {
+            request = request.header("Idempotency-Key", once);
         }
         let answer = self
             .client
@@ -368,18 +422,34 @@ impl Session<'_> {
             None => Ok(answer),
         }
     }
+
+    /// A proof for one POST to `url` with `token`.
+    fn proof(&self, url: &str, token: &Token) -> Result<Option<String>, Error> {
+        let (method, now) = (Method::POST, self.client.broker_now());
+        let proof = |key: &SessionKey| key.proof(method.as_str(), url, now, token.expose());
+        match &self.proves {
+            Proves::Nothing => Ok(None),
+            Proves::One(key) => proof(key).map(Some),
+            Proves::Kept(keeper) => proof(&keeper.key(token)?).map(Some),
+        }
+    }
 }
 
 struct Answer {
     status: u16,
+    /// What to quote of an answer that has no id in its body.
+    id: Option<String>,
     body: Vec<u8>,
 }
 
 impl Answer {
     fn problem(&self) -> Option<Box<Problem>> {
-        (self.status >= 400)
-            .then(|| serde_json::from_slice(&self.body).ok())
-            .flatten()
+        if self.status < 400 {
+            return None;
+        }
+        let mut problem: Box<Problem> = serde_json::from_slice(&self.body).ok()?;
+        problem.decision = problem.decision.or_else(|| self.id.clone());
+        Some(problem)
     }
 
     fn expect<T: DeserializeOwned>(&self, status: u16) -> Result<T, Error> {
@@ -435,6 +505,14 @@ pub async fn body(mut response: Response) -> Result<Vec<u8>, Error> {
     Ok(body)
 }
 
+/// Whether an audience is at the broker's own place: the same scheme, host and port. On this machine any is, for there is
+/// nobody else to be.
+fn is_at(audience: &str, base: &str) -> bool {
+    let origin = |text: &str| Url::parse(text).map(|url| url.origin());
+    base.starts_with("http:")
+        || matches!((origin(audience), origin(base)), (Ok(a), Ok(b)) if a == b)
+}
+
 /// https, or http to this very machine.
 pub(crate) fn is_secure(url: &Url) -> bool {
     match (url.scheme(), url.host_str()) {
@@ -452,11 +530,14 @@ pub(crate) fn is_secure(url: &Url) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::io::{Read as _, Write as _};
-    use std::net::TcpListener;
+    use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+    use std::net::{Shutdown, TcpListener};
     use std::time::Duration;
 
-    use super::{Anchor, Answer, Client, Endpoint, Error, Fingerprint, body, local};
+    use stint_wire::Ask;
+
+    use super::{Anchor, Answer, Client, Endpoint, Error, Fingerprint, body, is_at, local};
+    use crate::Source;
 
     fn refused(url: &str) -> bool {
         matches!(
@@ -497,6 +578,93 @@ mod tests {
     fn a_base_has_no_slash_at_its_end() {
         let client = Client::new(Endpoint::new("http://localhost:8640/", Anchor::System)).unwrap();
         assert_eq!(client.url(), "http://localhost:8640");
+    }
+
+    #[test]
+    fn an_audience_is_the_brokers_own_place() {
+        for own in ["https://stint.acme.dev", "https://stint.acme.dev:443/"] {
+            assert!(is_at(own, "https://stint.acme.dev"), "{own}");
+        }
+        for other in [
+            "sts.amazonaws.com",
+            "api://AzureADTokenExchange",
+            "https://stint.acme.dev.evil.example",
+            "https://stint.acme.dev:8443",
+            "http://stint.acme.dev",
+            "",
+        ] {
+            assert!(!is_at(other, "https://stint.acme.dev"), "{other}");
+        }
+        assert!(is_at("https://stint.acme.dev", "http://localhost:8640"));
+    }
+
+    /// Answers each connection with one of `answers`, or hangs up on an empty one; gives the heads it was sent.
+    fn desk(answers: Vec<String>) -> (String, std::thread::JoinHandle<Vec<Vec<String>>>) {
+        let server = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", server.local_addr().unwrap());
+        let heard = std::thread::spawn(move || {
+            let hear = |answer: String| {
+                let (mut stream, _) = server.accept().unwrap();
+                let mut lines = BufReader::new(&stream).lines().map(Result::unwrap);
+                let head: Vec<_> = lines
+                    .by_ref()
+                    .take_while(|line| !line.is_empty())
+                    .map(|line| line.to_lowercase())
+                    .collect();
+                stream.write_all(answer.as_bytes()).unwrap();
+                // What was not read would have the answer thrown away.
+                stream.shutdown(Shutdown::Write).unwrap();
+                drop(stream.read_to_end(&mut Vec::new()));
+                head
+            };
+            answers.into_iter().map(hear).collect()
+        });
+        (url, heard)
+    }
+
+    fn answered(status: &str, body: &str) -> String {
+        let length = body.len();
+        format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}")
+    }
+
+    /// What the broker says of two asks that are one is its own to test: here, that the client says they are.
+    #[test]
+    fn an_answer_that_was_lost_is_asked_for_once_more() {
+        let trust = r#"{"url":"https://stint.acme.dev","trust_domain":"acme.dev","audience":"https://stint.acme.dev","root_fingerprint":"","root_pem":"","ledger":{"origin":"","vkey":""},"jwks_uri":"","lifetimes":{"default_ttl_s":1,"max_ttl_s":1,"jwt_max_ttl_s":1},"arc":"","version":""}"#;
+        let gone = r#"{"type":"/problems/already_delivered","status":410,"code":"already_delivered","title":"t","detail":"d","retryable":false}"#;
+        let frozen = r#"{"type":"/problems/frozen","status":403,"code":"frozen","title":"t","detail":"d","retryable":false}"#;
+        let (url, heard) = desk(vec![
+            answered("200 OK", trust),
+            String::new(),
+            answered("410 Gone", gone),
+            answered("403 Forbidden", frozen),
+        ]);
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let client = Client::new(Endpoint::new(url, Anchor::System)).unwrap();
+        let session = client.session(Source::once("a.b.c", "a test").unwrap());
+        let ask: Ask = serde_json::from_str(
+            r#"{"action":"deploy","resources":["Environment::a"],"credential":{"kind":"jwt","audience":"https://a"}}"#,
+        )
+        .unwrap();
+        let outcome = runtime.block_on(session.grant(&ask));
+        assert!(
+            matches!(outcome, Err(Error::Problem(problem)) if problem.code.as_str() == "frozen")
+        );
+        let heard = heard.join().unwrap();
+        let keys: Vec<_> = heard
+            .iter()
+            .map(|head| {
+                head.iter()
+                    .find(|line| line.starts_with("idempotency-key: "))
+            })
+            .collect();
+        let [None, Some(first), Some(again), Some(anew)] = keys[..] else {
+            panic!("{heard:?}");
+        };
+        assert!(first == again && again != anew, "{heard:?}");
     }
 
     #[test]
@@ -564,6 +732,7 @@ mod tests {
     fn an_answer_is_what_it_should_be_or_an_error() {
         let answer = |status, body: &str| Answer {
             status,
+            id: None,
             body: body.into(),
         };
         let problem = r#"{"type":"/problems/frozen","status":403,"code":"frozen","title":"t","detail":"d","retryable":false}"#;

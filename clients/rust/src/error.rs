@@ -27,6 +27,9 @@ pub enum Error {
         /// What the broker showed.
         found: Fingerprint,
     },
+    /// The session key of a token that comes again could not be kept.
+    #[error("the session key cannot be kept: {0}")]
+    Keep(std::io::Error),
     /// A key pair or certificate request could not be made.
     #[error("no key could be made")]
     Key,
@@ -68,6 +71,7 @@ impl Error {
             }
             Self::Endpoint { .. }
             | Self::Fingerprint { .. }
+            | Self::Keep(_)
             | Self::Key
             | Self::Source(_)
             | Self::Unfit(_)

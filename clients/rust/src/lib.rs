@@ -18,7 +18,8 @@
 //! ```
 //!
 //! Read `client.rs` first. Promises: evidence is fetched anew for every ask and never logged; plain HTTP goes to
-//! loopback only; redirects are not followed; nothing is retried behind your back; the environment is not read.
+//! loopback only; redirects are not followed; nothing is retried behind your back; the environment is not read; a
+//! platform's own program is run only where that platform was recognised, or named.
 
 mod client;
 mod clock;
@@ -32,7 +33,7 @@ mod receive;
 pub use client::{Anchor, Client, Endpoint, Fingerprint, Outcome, Session, body, local};
 pub use credential::{CertificateKey, jwt, x509};
 pub use error::Error;
-pub use evidence::{Source, SourceError};
+pub use evidence::{Row, Source, SourceError};
 pub use judge::{Finding, Judgement, judge};
-pub use proof::SessionKey;
+pub use proof::{Keeper, SessionKey};
 pub use stint_wire as wire;

@@ -8,6 +8,7 @@ use ring::digest::{SHA256, digest};
 use ring::rand::{SecureRandom as _, SystemRandom};
 use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
 use serde_json::json;
+use stint_wire::Token;
 use zeroize::Zeroizing;
 
 use crate::Error;
@@ -74,16 +75,13 @@ impl SessionKey {
         iat: i64,
         token: &str,
     ) -> Result<String, Error> {
-        let mut jti = [0; 16];
-        self.random
-            .fill(&mut jti)
-            .map_err(|_unspecified| Error::Key)?;
+        let jti = unique(&self.random)?;
         let claims = encode(&json!({
             "ath": BASE64URL.encode(digest(&SHA256, token.as_bytes())),
             "htm": method,
             "htu": url,
             "iat": iat,
-            "jti": BASE64URL.encode(jti),
+            "jti": jti,
         }));
         let input = format!("{}.{claims}", self.header);
         let signature = self
@@ -94,9 +92,43 @@ impl SessionKey {
     }
 }
 
+/// A text that nobody else uses: 128 random bits, base64url.
+///
+/// # Errors
+/// [`Error::Key`] if the OS gives no randomness.
+pub(crate) fn unique(random: &SystemRandom) -> Result<String, Error> {
+    let mut bits = [0; 16];
+    random.fill(&mut bits).map_err(|_unspecified| Error::Key)?;
+    Ok(BASE64URL.encode(bits))
+}
+
 impl fmt::Debug for SessionKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("SessionKey(P-256)")
+    }
+}
+
+/// Keeps session keys for tokens that come again. A name is made of the token's hash, so that it tells nothing of it.
+pub struct Keeper(Box<Keep>);
+
+type Keep = dyn Fn(&str) -> Result<SessionKey, Error> + Send + Sync;
+
+impl Keeper {
+    /// `keep` gives the key that is kept under a name (base64url), and makes and keeps one where there is none.
+    #[must_use]
+    pub fn new(keep: impl Fn(&str) -> Result<SessionKey, Error> + Send + Sync + 'static) -> Self {
+        Self(Box::new(keep))
+    }
+
+    /// The key that goes with `token`.
+    pub(crate) fn key(&self, token: &Token) -> Result<SessionKey, Error> {
+        (self.0)(&BASE64URL.encode(digest(&SHA256, token.expose().as_bytes())))
+    }
+}
+
+impl fmt::Debug for Keeper {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Keeper")
     }
 }
 

@@ -6,6 +6,7 @@ use crate::Token;
 
 /// The three outcomes of a decision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Outcome {
     /// Policy says no.
@@ -18,6 +19,7 @@ pub enum Outcome {
 
 /// 201: a credential, recorded before it was signed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Granted {
     /// Always [`Outcome::Permit`].
     pub outcome: Outcome,
@@ -52,6 +54,7 @@ pub struct Granted {
 
 /// What was minted. A private key is never in it: the caller made its own.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub enum Credential {
     /// An access token.
@@ -78,6 +81,7 @@ pub enum Credential {
 
 /// A place in the ledger with its proof.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct LedgerProof {
     /// Index of the entry, from 0.
     pub seq: u64,
@@ -87,6 +91,7 @@ pub struct LedgerProof {
 
 /// 202: parked until people have voted. The same ask again finds the same request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Held {
     /// Always [`Outcome::Hold`].
     pub outcome: Outcome,
@@ -114,6 +119,7 @@ pub struct Held {
 
 /// How far a request has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum RequestState {
     /// The votes are in; ask again with fresh evidence.
@@ -130,6 +136,7 @@ pub enum RequestState {
 
 /// One quorum of a hold.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Need {
     /// The policy that asks for it.
     pub policy: String,
@@ -144,6 +151,7 @@ pub struct Need {
 
 /// The next step for whoever asked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct NextAction {
     /// Which sort of step.
     pub kind: NextKind,
@@ -157,6 +165,7 @@ pub struct NextAction {
 
 /// The sorts of next step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum NextKind {
     /// The owner of the policy can help.

@@ -12,11 +12,13 @@ use crate::Token;
 ///
 /// Form only. Whether the action exists, the resource parses and the evidence holds is judged inside the walk.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Ask {
     /// `deploy` or `Action::"deploy"`.
     pub action: String,
     /// 1 to 64 Cedar uids, `Environment::"prod/web"` or `Environment::prod/web`; all must be permitted.
+    #[cfg_attr(feature = "schema", schemars(length(min = 1, max = 64)))]
     pub resources: Vec<String>,
     /// What to mint.
     pub credential: CredentialAsk,
@@ -29,15 +31,18 @@ pub struct Ask {
     pub input: Option<Map<String, Value>>,
     /// Life wanted, in seconds, at least 1. Absent: the policy's default. Above a cap it is shortened, never refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(range(min = 1, max = 4_294_967_295_u32)))]
     pub ttl_s: Option<u32>,
     /// The caller's own words, at most 500 characters. No policy reads them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(length(max = 500)))]
     pub reason: Option<String>,
     /// An open task (`task_…`), where the evidence names none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub task: Option<String>,
     /// For whom a JWT is. The same as [`CredentialAsk::audience`], which may stand instead; never two that differ.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(length(min = 1, max = 1024)))]
     pub audience: Option<String>,
     /// A token of the person or agent the caller acts for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -46,6 +51,7 @@ pub struct Ask {
 
 /// What to mint.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct CredentialAsk {
     /// Certificate or token.
@@ -61,11 +67,13 @@ pub struct CredentialAsk {
     pub profile: Option<String>,
     /// For whom a JWT is: exactly one audience.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(length(min = 1, max = 1024)))]
     pub audience: Option<String>,
 }
 
 /// The kinds of credential.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum CredentialKind {
@@ -75,6 +83,7 @@ pub enum CredentialKind {
     X509,
     /// A word this broker does not know, kept apart so that it is answered by `unsupported_credential`.
     #[serde(other)]
+    #[cfg_attr(feature = "schema", schemars(skip))]
     Unsupported,
 }
 

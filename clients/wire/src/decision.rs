@@ -10,10 +10,12 @@ use crate::{Need, NextAction, Outcome};
 
 /// The 200 of `POST /v1/decisions`: what would happen. Nothing did, and nothing was recorded.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct DryRun {
     /// What the ask would become now.
     pub outcome: Outcome,
     /// Why, in the caller's view; [`DryRun::receipt`] reads it.
+    #[cfg_attr(feature = "schema", schemars(with = "crate::DecisionReceipt"))]
     pub decision_receipt: Value,
 }
 
@@ -27,6 +29,7 @@ impl DryRun {
 
 /// The caller's view of a decision.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct DecisionReceipt {
     /// What was decided.
@@ -62,6 +65,7 @@ pub struct DecisionReceipt {
 
 /// What one policy says.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Said {
     /// Its `@id`.
@@ -72,6 +76,7 @@ pub struct Said {
 
 /// The permit most of whose conditions held; ties go by id.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Closest {
     /// Its `@id`.
@@ -84,6 +89,7 @@ pub struct Closest {
 
 /// A condition that failed.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Failed {
     /// The path it reads: `ref`, `credential.ttl_s`.
@@ -94,6 +100,7 @@ pub struct Failed {
 
 /// Whom to ask.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Owner {
     /// A group's name.

@@ -10,9 +10,19 @@ pub const COMPLETION_MODE_DEFERRED: &str = "deferred";
 pub const DEFERRAL_CODE: &str = "deferral_code";
 /// draft-ietf-oauth-deferred-token-response-01 (2026-11-01): the grant type that polls and redeems one.
 pub const GRANT_TYPE_DEFERRED: &str = "urn:ietf:params:oauth:grant-type:deferred";
+/// draft-ietf-oauth-transaction-tokens-11: the token type of one.
+pub const TOKEN_TYPE_TXN: &str = "urn:ietf:params:oauth:token-type:txn_token";
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn the_transaction_token_is_that_of_revision_11() {
+        assert_eq!(
+            super::TOKEN_TYPE_TXN,
+            "urn:ietf:params:oauth:token-type:txn_token"
+        );
+    }
+
     /// Breaks when a revision is taken over: then PROTOCOLS.md §3.5 and its golden files move too.
     #[test]
     fn the_deferred_names_are_those_of_revision_01() {

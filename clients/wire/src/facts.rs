@@ -7,6 +7,7 @@ use serde_json::Value;
 
 /// The 200 of `POST /v1/whoami`: the caller as the broker verified it. Takes evidence and spends nothing.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct WhoAmI {
     /// `spiffe://TRUST_DOMAIN/…`.
     pub spiffe_id: String,
@@ -30,6 +31,7 @@ pub struct WhoAmI {
 
 /// Claims in the records policies read (IDENTITY.md §1.1).
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ClaimsView {
     /// What every preset fills.
     #[serde(default)]
@@ -44,6 +46,7 @@ pub struct ClaimsView {
 
 /// A task by both its names.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct TaskView {
     /// `task_…`.
     pub id: String,
@@ -53,6 +56,7 @@ pub struct TaskView {
 
 /// A token's life, seconds since 1970 as the token says (RFC 7519 NumericDate, whole).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct EvidenceView {
     /// Issued at.
     pub iat: i64,
@@ -62,6 +66,7 @@ pub struct EvidenceView {
 
 /// The 200 of `GET /v1/trust`: all a client needs to know this broker. Open to everyone.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Trust {
     /// The broker's URL, byte for byte the `iss` of its tokens.
     pub url: String,
@@ -87,6 +92,7 @@ pub struct Trust {
 
 /// A log and the key that signs its checkpoints.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct LedgerTrust {
     /// Its C2SP origin line.
     pub origin: String,
@@ -96,6 +102,7 @@ pub struct LedgerTrust {
 
 /// Seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Lifetimes {
     /// What an ask without `ttl_s` gets, before policy.
     pub default_ttl_s: u32,

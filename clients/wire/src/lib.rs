@@ -15,6 +15,8 @@ mod ask;
 mod decision;
 pub mod drafts;
 mod facts;
+pub mod oauth;
+mod operator;
 mod problem;
 mod token;
 
@@ -24,5 +26,6 @@ pub use answer::{
 pub use ask::{Ask, CredentialAsk, CredentialKind};
 pub use decision::{Closest, DecisionReceipt, DryRun, Failed, Owner, Said};
 pub use facts::{ClaimsView, EvidenceView, LedgerTrust, Lifetimes, TaskView, Trust, WhoAmI};
+pub use operator::{Accept, Done, Freeze};
 pub use problem::{Code, Problem};
 pub use token::Token;

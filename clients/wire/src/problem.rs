@@ -7,6 +7,7 @@ use crate::{DecisionReceipt, NextAction};
 
 /// A problem document, `application/problem+json` (RFC 9457 §3).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Problem {
     /// `/problems/CODE`, a page of the console.
     #[serde(rename = "type")]
@@ -19,7 +20,7 @@ pub struct Problem {
     pub title: String,
     /// This case in one sentence; no secrets, no inner causes.
     pub detail: String,
-    /// `dec_…` of a recorded decision, `err_…` elsewhere: what to quote.
+    /// `dec_…` of a recorded decision: what to quote. Other failures have the `X-Request-Id` of their answer, `err_…`.
     #[serde(default)]
     pub decision: Option<String>,
     /// `req_…` where a request is concerned.
@@ -35,6 +36,7 @@ pub struct Problem {
     pub next_action: Option<NextAction>,
     /// Why policy said so, in the reader's view; [`Problem::receipt`] reads it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<crate::DecisionReceipt>"))]
     pub decision_receipt: Option<Value>,
 }
 
@@ -71,6 +73,7 @@ macro_rules! codes {
     ($($variant:ident $word:literal $status:literal $title:literal)+) => {
         /// What a program may act on. Stable; each has a page at `/problems/CODE` (UX.md §4).
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+        #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
         pub enum Code {
             $(#[doc = $title] #[serde(rename = $word)] $variant,)+
         }
@@ -114,12 +117,14 @@ codes! {
     ProofRequired "proof_required" 401 "A proof of possession is required"
     StepUpRequired "step_up_required" 401 "A fresh login is required"
     Denied "denied" 403 "Denied by policy"
+    ApprovalNeeded "approval_needed" 403 "People have to approve it first"
     DeniedByHuman "denied_by_human" 403 "Denied by a human"
     Frozen "frozen" 403 "Grants are frozen"
     CallerDisabled "caller_disabled" 403 "This caller is disabled"
     NotEligible "not_eligible" 403 "Not eligible to vote"
     RoleRequired "role_required" 403 "A role is required"
     NotFound "not_found" 404 "Not found"
+    RequestTimeout "request_timeout" 408 "The request did not arrive in time"
     IdempotencyConflict "idempotency_conflict" 409 "The idempotency key belongs to another ask"
     StateConflict "state_conflict" 409 "The state has moved meanwhile"
     AlreadyDecided "already_decided" 409 "Already decided"
@@ -132,6 +137,7 @@ codes! {
     WrongHost "wrong_host" 421 "Not this host"
     RateLimited "rate_limited" 429 "Too many asks"
     TooManyOpen "too_many_open" 429 "Too many open requests"
+    HeadersTooLarge "headers_too_large" 431 "The head is too large"
     Internal "internal" 500 "A fault on our side"
     Unavailable "unavailable" 503 "The broker cannot grant now"
 }

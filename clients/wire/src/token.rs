@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 ///
 /// It serialises as the plain string, since that is the wire; `Debug` never shows it, and there is no `Display`.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(transparent)]
 pub struct Token(String);
 

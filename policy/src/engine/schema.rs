@@ -6,6 +6,7 @@ use cedar_policy::{EntityId, EntityTypeName, EntityUid, Schema, SchemaFragment};
 use serde_json::Value as Json;
 
 use super::slice::our_uid;
+use crate::claims::{ExtraType, extra};
 use crate::uid::Uid;
 
 /// The part that is compiled in.
@@ -40,6 +41,8 @@ pub(crate) struct Declared {
     pub(crate) namespaces: BTreeSet<String>,
     /// Members that Stint gives the context of every action.
     pub(crate) ask: BTreeSet<String>,
+    /// Members of the operator's `type Extra`; none if it is no plain record.
+    pub(crate) extra: Option<BTreeMap<String, ExtraType>>,
 }
 
 #[derive(Debug)]
@@ -162,7 +165,10 @@ enum Whose {
 }
 
 fn declared(ours: &Json, theirs: &Json) -> Declared {
-    let mut all = Declared::default();
+    let mut all = Declared {
+        extra: extra(theirs),
+        ..Declared::default()
+    };
     let ask = ours
         .pointer("/Stint/commonTypes/Ask/attributes")
         .and_then(Json::as_object);

@@ -1,5 +1,5 @@
 //! What a policy reads of its caller: names where ids decide, words that cannot be, bounds on the wrong side (P07, P08,
-//! P10, P11, P12, P50).
+//! P10, P11, P12, P50, P59).
 
 use std::collections::BTreeSet;
 
@@ -72,7 +72,7 @@ pub(super) fn pins_somebody(rule: &Rule) -> bool {
         .any(|clause| clause.when && everywhere(&clause.body, &pins))
 }
 
-fn is_caller_id(path: &[&str]) -> bool {
+pub(crate) fn is_caller_id(path: &[&str]) -> bool {
     match path {
         ["context", "origin", member] => ["project", "tenant", "instance"].contains(member),
         ["context", "extra", _] => true,
@@ -154,6 +154,16 @@ pub(super) fn behind_has(rule: &Rule) -> bool {
     conjuncts
         .into_iter()
         .any(|part| matches!(part, Expr::Has(..)) && part.reads().iter().any(|path| claim(path)))
+}
+
+/// P59: whether a policy about Terraform's claims takes a plan for an apply (IDENTITY.md §3.9).
+pub(super) fn reads_no_phase(rule: &Rule) -> bool {
+    let phases = [
+        ["context", "origin", "phase"],
+        ["context", "terraform_cloud", "terraform_run_phase"],
+    ];
+    let reads_phase = phases.iter().any(|path| rule.reads_from(path));
+    rule.reads_from(&["context", "terraform_cloud"]) && !reads_phase
 }
 
 /// P12: words that no value can be.

@@ -3,13 +3,14 @@
 use std::collections::BTreeSet;
 
 use reqwest::Url;
-use stint_policy::{Kind, Seconds};
+use stint_policy::{Kind, Seconds, SpiffeId, Timestamp};
 
 use crate::authenticate::Reuse;
 use crate::authenticate::crypto::Algorithm;
+use crate::authenticate::entry::audience::is_foreign;
 use crate::authenticate::entry::fault::{self, Fault};
 use crate::authenticate::entry::{Context, IssuerConfig, Transport};
-use crate::authenticate::preset::{Forks, Preset, Rules};
+use crate::authenticate::preset::{Admits, FoundBy, Preset, Rules, Stated};
 
 /// An entry on its way: each method answers for one key.
 #[derive(Clone, Copy)]
@@ -21,6 +22,13 @@ pub(super) struct Draft<'a> {
 
 impl Draft<'_> {
     pub(super) fn url(&self) -> Result<String, Fault> {
+        match (self.preset.found_by, &self.config.trust_domain) {
+            (FoundBy::TrustDomain, _) => return self.trust_domain(),
+            (FoundBy::Issuer, Some(_)) => {
+                return Err(Fault::new("trust_domain", "is of `spiffe-jwt-svid` alone"));
+            }
+            (FoundBy::Issuer, None) => {}
+        }
         let stated = self.config.url.as_deref().or(self.preset.url);
         let url = stated
             .ok_or_else(|| Fault::new("url", "is missing: this preset has no issuer of its own"))?;
@@ -33,6 +41,38 @@ impl Draft<'_> {
             ));
         }
         Ok(url.to_owned())
+    }
+
+    /// `spiffe://` and the trust domain whose SVIDs come in. Our own do not: a caller of ours has better evidence.
+    fn trust_domain(&self) -> Result<String, Fault> {
+        if self.config.url.is_some() {
+            return Err(Fault::new(
+                "url",
+                "is not read here: SVIDs are known by their `trust_domain`",
+            ));
+        }
+        let fault = |text| Fault::new("trust_domain", text);
+        let domain = self.config.trust_domain.as_deref();
+        let domain =
+            domain.ok_or_else(|| fault("is missing: whose SVIDs are evidence".to_owned()))?;
+        check_literal("trust_domain", domain)?;
+        if domain == self.context.trust_domain {
+            return Err(fault("is this broker's own".to_owned()));
+        }
+        match SpiffeId::parse(&format!("spiffe://{domain}/x")) {
+            Ok(_) => Ok(format!("spiffe://{domain}")),
+            Err(_) => Err(fault(format!("`{domain}` is no trust domain"))
+                .help("1 to 255 of `[a-z0-9._-]`, without scheme and port")),
+        }
+    }
+
+    /// What this platform's entries must say beyond what all must.
+    pub(super) fn stated(&self, url: &str, audience: &str) -> Result<(), Fault> {
+        (self.preset.stated)(&Stated {
+            url,
+            audience,
+            only: &self.config.only,
+        })
     }
 
     /// A URL that is https (or loopback http in `dev`), without user, query and fragment, and no pattern (I02).
@@ -65,10 +105,10 @@ impl Draft<'_> {
     }
 
     pub(super) fn audience(&self, url: Option<&str>) -> Result<String, Fault> {
-        let audience = match (&self.config.audience, self.preset.record) {
+        let audience = match (&self.config.audience, self.preset.is_known()) {
             (Some(audience), _) => audience.as_str(),
-            (None, Some(_)) => self.context.server_url,
-            (None, None) => {
+            (None, true) => self.context.server_url,
+            (None, false) => {
                 return Err(Fault::new(
                     "audience",
                     "is missing: `generic` states its own",
@@ -76,11 +116,7 @@ impl Draft<'_> {
             }
         };
         check_literal("audience", audience)?;
-        let foreign = Some(audience) == url
-            || FOREIGN_AUDIENCES
-                .iter()
-                .any(|head| audience.starts_with(head));
-        if audience.is_empty() || foreign {
+        if audience.is_empty() || Some(audience) == url || is_foreign(audience) {
             let text = format!("`{audience}` is what tokens for other services carry (I04)");
             return Err(Fault::new("audience", text)
                 .help("take one that only this broker has, such as its URL"));
@@ -96,9 +132,8 @@ impl Draft<'_> {
             };
         };
         let admitted = |name: &String| {
-            let known = |a: &Algorithm| {
-                self.preset.algorithms.is_empty() || self.preset.algorithms.contains(a)
-            };
+            let known =
+                |a: &Algorithm| !self.preset.is_known() || self.preset.algorithms.contains(a);
             Algorithm::parse(name).filter(known).ok_or_else(|| {
                 Fault::new("alg", format!("`{name}` is no algorithm of this preset"))
                     .help("there are RS256, PS256, ES256, ES384 and EdDSA")
@@ -134,12 +169,15 @@ impl Draft<'_> {
             .map(|event| (*event).to_owned())
             .collect();
         events.extend(config.events.iter().cloned());
-        let forks = if config.forks {
-            Forks::Admitted
-        } else {
-            Forks::Refused
+        let admits = |admitted| match admitted {
+            true => Admits::Yes,
+            false => Admits::No,
         };
-        Ok(Rules { events, forks })
+        Ok(Rules {
+            events,
+            forks: admits(config.forks),
+            human_shell: admits(config.human_shell),
+        })
     }
 
     pub(super) fn kind(&self) -> Result<Kind, Fault> {
@@ -168,12 +206,24 @@ impl Draft<'_> {
     pub(super) fn cap(&self) -> Result<Seconds, Fault> {
         let cap = fault::duration("max_token_life", self.config.max_token_life.as_deref())?;
         match cap.unwrap_or(self.preset.cap) {
-            cap if cap <= LONGEST_LIFE => Ok(cap),
+            cap if cap <= LONGEST_LIFE.max(self.preset.cap) => Ok(cap),
             cap => Err(Fault::new(
                 "max_token_life",
-                format!("{cap} is more than {LONGEST_LIFE}"),
+                format!("{cap} is more than {}", LONGEST_LIFE.max(self.preset.cap)),
             )),
         }
+    }
+
+    /// A moment of RFC 3339, in UTC.
+    pub(super) fn cut_off(&self) -> Result<Option<Timestamp>, Fault> {
+        let Some(text) = &self.config.cut_off else {
+            return Ok(None);
+        };
+        let fault = |_| {
+            Fault::new("cut_off", format!("`{text}` is no moment"))
+                .help("write it as \"2026-09-01T12:00:00Z\"")
+        };
+        Timestamp::parse_rfc3339(text).map(Some).map_err(fault)
     }
 
     pub(super) fn warnings(&self, cap: Option<Seconds>, reuse: Option<Reuse>) -> Vec<Fault> {
@@ -191,6 +241,21 @@ impl Draft<'_> {
                 "events that run outsiders' text are admitted (I11)",
             ));
         }
+        if self.config.human_shell {
+            warnings.push(Fault::new(
+                "human_shell",
+                "jobs in which a person has a shell are admitted (I11)",
+            ));
+        }
+        if let Some(host) = self
+            .public_host()
+            .filter(|_| !self.config.allow_private.is_empty())
+        {
+            let text = format!(
+                "lets `{host}`, which looks like a public name, be at a private address (I12)"
+            );
+            warnings.push(Fault::new("allow_private", text));
+        }
         if self.preset.reuse == Reuse::Never && reuse == Some(Reuse::SameKey) {
             warnings.push(Fault::new(
                 "reuse",
@@ -201,7 +266,20 @@ impl Draft<'_> {
     }
 }
 
-pub(super) fn check_name(name: &str) -> Result<(), Fault> {
+impl Draft<'_> {
+    /// The host that keys are fetched from, if its name is one that everybody could resolve.
+    fn public_host(&self) -> Option<String> {
+        let config = self.config;
+        let stated = config.jwks_uri.as_ref().or(config.url.as_ref());
+        let url = Url::parse(stated.map(String::as_str).or(self.preset.url)?).ok()?;
+        let host = url.domain()?.trim_end_matches('.');
+        let (_, last) = host.rsplit_once('.')?;
+        let private = PRIVATE_NAMES.contains(&last) || host.ends_with(".home.arpa");
+        (!private).then(|| host.to_owned())
+    }
+}
+
+pub(in crate::authenticate) fn check_name(name: &str) -> Result<(), Fault> {
     let in_alphabet = |b: u8| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-');
     if !(1..=32).contains(&name.len()) || !name.bytes().all(in_alphabet) {
         return Err(Fault::new(
@@ -233,16 +311,19 @@ const RESERVED: [&str; 6] = ["stint", "user", "agent", "node", "join", "federate
 /// IDENTITY.md §2.2.
 const LONGEST_LIFE: Seconds = Seconds::new(24 * 3600);
 
-/// Audiences that platforms give by default or that other services ask for: such a token was made for somebody else.
-const FOREIGN_AUDIENCES: [&str; 10] = [
-    "api://AzureADTokenExchange",
-    "https://github.com/",
-    "https://gitlab.com",
-    "https://iam.googleapis.com/",
-    "https://kubernetes.default.svc",
-    "https://management.azure.com",
-    "https://management.core.windows.net",
-    "pypi",
-    "sigstore",
-    "sts.amazonaws.com",
+/// Last labels of names that no public resolver answers for: RFC 2606, RFC 6761, RFC 6762, and `internal`, which ICANN keeps
+/// for private use; then what clusters and offices call themselves.
+const PRIVATE_NAMES: [&str; 12] = [
+    "cluster",
+    "corp",
+    "example",
+    "internal",
+    "intranet",
+    "invalid",
+    "lan",
+    "local",
+    "localhost",
+    "private",
+    "svc",
+    "test",
 ];

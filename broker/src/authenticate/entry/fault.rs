@@ -32,27 +32,30 @@ impl Fault {
 
 /// Faults as they are found; nobody stops at the first.
 #[derive(Debug, Default)]
-pub(super) struct Faults(Vec<Fault>);
+pub(in crate::authenticate) struct Faults(Vec<Fault>);
 
 impl Faults {
-    pub(super) fn push(&mut self, fault: Fault) {
+    pub(in crate::authenticate) fn push(&mut self, fault: Fault) {
         self.0.push(fault);
     }
 
-    pub(super) fn keep<T>(&mut self, outcome: Result<T, Fault>) -> Option<T> {
+    pub(in crate::authenticate) fn keep<T>(&mut self, outcome: Result<T, Fault>) -> Option<T> {
         outcome.map_err(|fault| self.push(fault)).ok()
     }
 
-    pub(super) fn keep_all<T>(&mut self, outcome: Result<T, Vec<Fault>>) -> Option<T> {
+    pub(in crate::authenticate) fn keep_all<T>(
+        &mut self,
+        outcome: Result<T, Vec<Fault>>,
+    ) -> Option<T> {
         outcome.map_err(|faults| self.0.extend(faults)).ok()
     }
 
-    pub(super) fn into_list(self) -> Vec<Fault> {
+    pub(in crate::authenticate) fn into_list(self) -> Vec<Fault> {
         self.0
     }
 
     /// `value`, if nothing was found.
-    pub(super) fn or<T>(self, value: T) -> Result<T, Vec<Fault>> {
+    pub(in crate::authenticate) fn or<T>(self, value: T) -> Result<T, Vec<Fault>> {
         if self.0.is_empty() {
             Ok(value)
         } else {

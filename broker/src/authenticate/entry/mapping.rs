@@ -7,6 +7,8 @@ use crate::authenticate::claims::{Claim, Nature, Need, Shape};
 use crate::authenticate::entry::ExtraConfig;
 use crate::authenticate::entry::draft::{Draft, check_literal};
 use crate::authenticate::entry::fault::{Fault, Faults};
+use crate::authenticate::preset::{FoundBy, Preset};
+use crate::authenticate::row::{self, Place};
 use crate::authenticate::template::Template;
 
 impl Draft<'_> {
@@ -35,10 +37,13 @@ impl Draft<'_> {
         if name.is_empty() || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') {
             return Err(fault("is no name of `[A-Za-z0-9_]+`".to_owned()));
         }
-        let taken = (self.preset.claims)()
-            .into_iter()
-            .chain((self.preset.beside)());
-        if taken.into_iter().any(|claim| claim.name == name) {
+        if self.preset.found_by == FoundBy::TrustDomain {
+            return Err(fault(
+                "is not trusted: of a foreign SVID only `sub` is".to_owned(),
+            ));
+        }
+        let mut taken = self.preset.claims.iter();
+        if taken.any(|row| row.name == name && row.place != Place::Inner) {
             return Err(fault("is a claim the preset has already".to_owned()));
         }
         let path = match (&extra.claim, &extra.pointer) {
@@ -58,14 +63,15 @@ impl Draft<'_> {
             .any(|immutable| immutable == name)
         {
             return Ok(Claim {
+                name: name.to_owned(),
                 path,
-                ..Claim::fact(name, shape)
+                ..Claim::of(&row::fact("", shape))
             });
         }
         let shape = match shape {
             Shape::Id | Shape::Text => Shape::Id,
             Shape::Integer | Shape::StringInteger => shape,
-            Shape::Bool | Shape::StringBool | Shape::Strings => {
+            Shape::Bool | Shape::Path | Shape::StringBool | Shape::Strings | Shape::Tags => {
                 return Err(fault(format!(
                     "is `immutable`, and `{}` is no id",
                     extra.r#type
@@ -73,9 +79,10 @@ impl Draft<'_> {
             }
         };
         Ok(Claim {
+            name: name.to_owned(),
             path,
             shape,
-            ..Claim::id(name).required()
+            ..Claim::of(&row::id("").required())
         })
     }
 
@@ -95,7 +102,12 @@ impl Draft<'_> {
             .chain(self.config.only.keys().map(String::as_str))
             .collect();
         let own = |name: &&str| name.starts_with(prefix) && !self.config.extra.contains_key(*name);
-        named.into_iter().filter(own).map(Claim::text).collect()
+        let member = |name: &str| Claim {
+            name: name.to_owned(),
+            path: vec![name.to_owned()],
+            ..Claim::of(&row::text(""))
+        };
+        named.into_iter().filter(own).map(member).collect()
     }
 
     pub(super) fn only(
@@ -109,15 +121,22 @@ impl Draft<'_> {
             faults.keep(check_only(name, values, known, rules));
         }
         let binds = |name: &String| {
-            find(known, name).is_some_and(|claim| claim.nature == Nature::Immutable)
+            let claim = find(known, name);
+            claim.is_some_and(|claim| claim.nature == Nature::Immutable)
+                && !self.preset.is_account(name)
         };
+        if self.config.single_tenant && self.preset.is_known() {
+            let text = "is of `generic` alone: whose tokens this platform gives out is known";
+            faults.push(Fault::new("single_tenant", text));
+        } else if self.config.single_tenant && url.is_some_and(Preset::known_to_share) {
+            let text = "is not so: anybody can get tokens of this issuer (I01)";
+            faults.push(Fault::new("single_tenant", text).help("bind an `immutable` id in `only`"));
+        }
         let shared = url.is_some_and(self.preset.shared) && !self.config.single_tenant;
         if shared && !rules.keys().any(binds) {
-            let help = match self.preset.record {
-                Some(_) => {
-                    "such as only = { repository_owner_id = [\"…\"] } or { project_id = [\"…\"] }"
-                }
-                None => "name an `immutable` claim, or say `single_tenant = true`",
+            let help = match self.preset.tenant() {
+                Some(tenant) => format!("such as only = {{ {tenant} = [\"…\"] }}"),
+                None => "name an `immutable` claim, or say `single_tenant = true`".to_owned(),
             };
             let text = "is missing: many tenants share this issuer, so an immutable id must be bound (I01)";
             faults.push(Fault::new("only", text).help(help));
@@ -178,24 +197,38 @@ impl Draft<'_> {
     ) -> Result<Option<Template>, Fault> {
         let Some(text) = text else { return Ok(None) };
         let template = Template::parse(text).map_err(|text| Fault::new(key, text))?;
+        let shape = |name: &str| find(known, name).map(|claim| claim.shape);
         for name in template.placeholders() {
-            match find(known, name).map(|claim| claim.shape) {
+            match shape(name).map(Shape::is_spelled) {
                 None => {
                     return Err(Fault::new(
                         key,
                         format!("`{{{name}}}` is no claim of this preset and no `extra`"),
                     ));
                 }
-                Some(Shape::Bool | Shape::StringBool | Shape::Strings) => {
+                Some(false) => {
                     return Err(Fault::new(
                         key,
                         format!("`{{{name}}}` cannot be a path segment"),
                     ));
                 }
-                Some(Shape::Id | Shape::Integer | Shape::StringInteger | Shape::Text) => {}
+                Some(true) => {}
             }
         }
-        Ok(Some(template))
+        let is_path = |name: &str| shape(name) == Some(Shape::Path);
+        let template = template.with_paths(is_path);
+        template.map(Some).map_err(|text| Fault::new(key, text))
+    }
+
+    /// I17: a task that ends, and has the same name whenever its caller comes: then its end is the caller's.
+    pub(super) fn one_task(&self, task: Option<&Template>, id: Option<&Template>) -> Option<Fault> {
+        let (task, id) = task.zip(id).filter(|_| self.config.task_life.is_some())?;
+        let in_id = |name: &str| id.placeholders().any(|other| other == name);
+        let text = "ends a task that is the identity itself: this long after its first ask a caller is refused for ever (I17)";
+        task.placeholders().all(in_id).then(|| {
+            let help = "leave it out, or let `task` name a run, a job or an instance";
+            Fault::new("task_life", text).help(help)
+        })
     }
 
     pub(super) fn initiator(&self, known: &[&Claim]) -> Result<Option<String>, Fault> {
@@ -222,7 +255,7 @@ fn check_only(
     let Some(claim) = find(known, name) else {
         return Err(Fault::new(key, "is no claim of this preset and no `extra`"));
     };
-    if claim.shape == Shape::Strings {
+    if matches!(claim.shape, Shape::Strings | Shape::Tags) {
         return Err(Fault::new(key, "is a set, which no single value equals"));
     }
     if values.is_empty() {
@@ -240,6 +273,16 @@ fn check_only(
     }
 }
 
+/// I13: whether no id of this entry is as short as what some clouds map.
+pub(super) fn long_ids(prefix: &str, id: &Template, known: &[&Claim]) -> Option<Fault> {
+    let least = |name: &str| find(known, name).map_or(1, |claim| claim.least);
+    let length = prefix.len() + id.length(least);
+    let text = format!(
+        "makes identities of {length} bytes or more; some clouds map {MAPPED} at most (I13)"
+    );
+    (length > MAPPED).then(|| Fault::new("id", text))
+}
+
 fn find<'k, 'c>(known: &'k [&'c Claim], name: &str) -> Option<&'k &'c Claim> {
     known.iter().find(|claim| claim.name == name)
 }
@@ -251,3 +294,6 @@ fn pointer_path(pointer: &str) -> Option<Vec<String>> {
     let part = |part: &str| part.replace("~1", "/").replace("~0", "~");
     (!broken).then(|| rest.split('/').map(part).collect())
 }
+
+/// The longest subject that Google Cloud's workload identity federation maps.
+const MAPPED: usize = 127;

@@ -11,6 +11,7 @@ use crate::authenticate::discovery::{Fetcher, Place};
 use crate::authenticate::entry::draft::Draft;
 use crate::authenticate::entry::fault::{Fault, Faults, duration};
 use crate::authenticate::keys::KeySet;
+use crate::authenticate::preset::FoundBy;
 use crate::authenticate::source::{Ages, Source, Supply};
 
 impl Draft<'_> {
@@ -36,10 +37,10 @@ impl Draft<'_> {
         let ages = faults.keep(self.ages());
         let source = match (&config.jwks, &config.jwks_file) {
             (Some(keys), _) => faults
-                .keep(key_set("jwks", keys.to_string().as_bytes()))
+                .keep(self.key_set("jwks", keys.to_string().as_bytes()))
                 .map(Source::fixed),
             (None, Some(file)) => faults
-                .keep(file_supply(file))
+                .keep(self.file_supply(file))
                 .zip(ages)
                 .map(|(s, ages)| Source::fetched(s, ages)),
             (None, None) => {
@@ -106,13 +107,19 @@ impl Draft<'_> {
                 .help("install the system's root certificates, or name some here")
         };
         match faults.keep(fetcher.map_err(no_client)) {
-            Some(fetcher) => faults.or(Supply::Network(fetcher)),
+            Some(fetcher) => faults.or(Supply::Network(fetcher.for_use(self.preset.keys))),
             None => Err(faults.into_list()),
         }
     }
 
     fn place(&self, url: Option<&str>) -> Result<(Place, Scheme), Fault> {
         let hosts = &self.config.jwks_hosts;
+        if self.preset.found_by == FoundBy::TrustDomain && self.config.jwks_uri.is_none() {
+            return Err(
+                Fault::new("jwks_uri", "is missing: where the trust domain's bundle is")
+                    .help("or `jwks_file`, or the bundle itself as `jwks`"),
+            );
+        }
         if let Some(uri) = &self.config.jwks_uri {
             let uri = self.check_url("jwks_uri", uri)?;
             let scheme = Scheme::of(uri.scheme());
@@ -128,10 +135,11 @@ impl Draft<'_> {
         // A missing or faulty `url` has its own fault already; any other document will do until then.
         let issuer = url.unwrap_or("https://invalid.").to_owned();
         let scheme = Scheme::of(issuer.split(':').next().unwrap_or_default());
+        let own = self.preset.hosts.iter().map(|host| (*host).to_owned());
         Ok((
             Place::Discovered {
                 issuer,
-                hosts: hosts.clone(),
+                hosts: own.chain(hosts.iter().cloned()).collect(),
             },
             scheme,
         ))
@@ -175,17 +183,28 @@ impl Scheme {
     }
 }
 
-/// Read once now, so that a bad path is a fault of the config and not of the first token.
-fn file_supply(path: &str) -> Result<Supply, Fault> {
-    let json = std::fs::read(path);
-    let json =
-        json.map_err(|error| Fault::new("jwks_file", format!("`{path}` cannot be read: {error}")))?;
-    key_set("jwks_file", &json)?;
-    Ok(Supply::File(PathBuf::from(path)))
-}
+impl Draft<'_> {
+    /// Read once now, so that a bad path is a fault of the config and not of the first token.
+    fn file_supply(&self, path: &str) -> Result<Supply, Fault> {
+        let json = std::fs::read(path);
+        let json = json.map_err(|error| {
+            Fault::new("jwks_file", format!("`{path}` cannot be read: {error}"))
+        })?;
+        self.key_set("jwks_file", &json)?;
+        Ok(Supply::File(PathBuf::from(path), self.preset.keys))
+    }
 
-fn key_set(key: &str, json: &[u8]) -> Result<KeySet, Fault> {
-    KeySet::parse(json).map_err(|error| Fault::new(key, error.to_string()))
+    fn key_set(&self, key: &str, json: &[u8]) -> Result<KeySet, Fault> {
+        let set = KeySet::parse(json, self.preset.keys);
+        let set = set.map_err(|error| Fault::new(key, error.to_string()))?;
+        match set.len() {
+            0 => Err(Fault::new(
+                key,
+                "no usable key: wanted is one of `use` `jwt-svid`",
+            )),
+            _ => Ok(set),
+        }
+    }
 }
 
 // IDENTITY.md §2.2.

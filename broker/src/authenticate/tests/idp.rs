@@ -197,7 +197,7 @@ impl Idp {
     }
 }
 
-async fn metadata(State(shared): State<Arc<Shared>>) -> String {
+async fn metadata(State(shared): State<Arc<Shared>>) -> Response {
     let own = format!("http://{}", shared.address);
     let mode = *shared.mode.lock().unwrap();
     let (issuer, keys) = match mode {
@@ -208,15 +208,19 @@ async fn metadata(State(shared): State<Arc<Shared>>) -> String {
         ),
         _ => (own.clone(), format!("{own}/keys")),
     };
-    json!({"issuer": issuer, "jwks_uri": keys}).to_string()
+    said(json!({"issuer": issuer, "jwks_uri": keys}).to_string())
+}
+
+fn said(text: String) -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], text).into_response()
 }
 
 async fn keys_of(State(shared): State<Arc<Shared>>) -> Response {
     shared.fetches.fetch_add(1, Ordering::SeqCst);
     let mode = *shared.mode.lock().unwrap();
     match mode {
-        Mode::Huge => format!("{{\"keys\":[]{}}}", " ".repeat(256 * 1024)).into_response(),
-        Mode::Mangled => "{\"keys\":".into_response(),
+        Mode::Huge => said(format!("{{\"keys\":[]{}}}", " ".repeat(256 * 1024))),
+        Mode::Mangled => said("{\"keys\":".to_owned()),
         Mode::Broken => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
         Mode::Redirect => (StatusCode::FOUND, [(header::LOCATION, "/moved")]).into_response(),
         Mode::Silent => std::future::pending().await,
@@ -226,6 +230,6 @@ async fn keys_of(State(shared): State<Arc<Shared>>) -> Response {
     }
 }
 
-async fn honest_keys(State(shared): State<Arc<Shared>>) -> String {
-    shared.keys.lock().unwrap().to_string()
+async fn honest_keys(State(shared): State<Arc<Shared>>) -> Response {
+    said(shared.keys.lock().unwrap().to_string())
 }

@@ -1,5 +1,7 @@
 //! Keys that come over the network, change, and fail to come.
 
+use std::future::Future as _;
+
 use serde_json::{Value as Json, json};
 use stint_policy::{Seconds, Timestamp};
 
@@ -34,13 +36,7 @@ fn after(seconds: u32) -> Timestamp {
 /// Presents a token `seconds` after the first.
 async fn at(roster: &Roster, seconds: u32, token: String) -> Result<Caller, Refused> {
     roster
-        .authenticate(
-            &Evidence {
-                token: Secret::new(token),
-                proof: None,
-            },
-            after(seconds),
-        )
+        .authenticate(&Evidence::token(Secret::new(token), None), after(seconds))
         .await
 }
 
@@ -174,6 +170,33 @@ async fn a_silent_issuer_is_given_up_and_delays_no_other() {
         outcome = at(&roster, 0, token(&honest, &key)) => assert!(outcome.is_ok()),
     }
     assert!(unavailable(&waiting.await), "after 3 s");
+}
+
+#[tokio::test]
+async fn at_most_64_tokens_wait_for_an_issuer() {
+    let key = Signer::ed("k");
+    let idp = Idp::start(key.jwks()).await;
+    idp.set(Mode::Silent);
+    let roster = roster(vec![entry("idp", config(&idp.url))]);
+    let mut waiting: Vec<_> = (0..64)
+        .map(|_| Box::pin(at(&roster, 0, token(&idp, &key))))
+        .collect();
+    std::future::poll_fn(|context| {
+        for one in &mut waiting {
+            assert!(one.as_mut().poll(context).is_pending());
+        }
+        std::task::Poll::Ready(())
+    })
+    .await;
+    // One more is answered without waiting: the first look at it is the last.
+    let mut more = Box::pin(at(&roster, 0, token(&idp, &key)));
+    let answered = std::future::poll_fn(|context| {
+        std::task::Poll::Ready(match more.as_mut().poll(context) {
+            std::task::Poll::Ready(outcome) => unavailable(&outcome),
+            std::task::Poll::Pending => false,
+        })
+    });
+    assert!(answered.await);
 }
 
 #[tokio::test]

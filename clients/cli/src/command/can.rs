@@ -19,7 +19,9 @@ pub(crate) fn can(args: &Can, settings: &Settings, output: &Output) -> Result<Ex
     let mut ask = session::ask(&args.ask, settings, kind, args.audience.as_ref())?;
     session::give_key(&mut ask)?;
     let client = settings.client()?;
-    let session = session::open(&client, settings, &args.ask.evidence, output)?;
+    let source = settings.source(&args.ask.evidence)?;
+    output.talk("evidence", source.describe());
+    let session = session::open_on(&client, source, &args.ask.evidence)?;
     let dry_run = session::block_on(async { Ok(session.can(&ask).await?) })?;
     if args.format.format == Some(Format::Json) {
         let json = json!({"schema": "stint.decision/v1", "outcome": dry_run.outcome, "decision_receipt": dry_run.decision_receipt});

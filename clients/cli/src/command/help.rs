@@ -6,7 +6,7 @@ use clap_complete::Shell;
 use crate::args::{Args, Topic};
 use crate::exit::Exit;
 use crate::output::{Failure, Output};
-use crate::settings::{ENV_HELP, SOURCES_HELP};
+use crate::settings::{ENV_HELP, sources_help};
 
 /// Prints a topic, or the usage.
 ///
@@ -16,7 +16,7 @@ pub(crate) fn help(topic: Option<Topic>, output: &Output) -> Result<Exit, Failur
     match topic {
         Some(Topic::Env) => output.data(columns(ENV_HELP))?,
         Some(Topic::ExitCodes) => output.data(columns(Exit::HELP))?,
-        Some(Topic::Sources) => output.data(columns(SOURCES_HELP))?,
+        Some(Topic::Sources) => output.data(columns(&sources_help()))?,
         None => output.data(Args::command().render_long_help().to_string())?,
     }
     Ok(Exit::Ok)

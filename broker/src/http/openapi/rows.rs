@@ -1,0 +1,382 @@
+//! The role matrix: every route, who may call it, what it takes and answers.
+
+use schemars::{Schema, SchemaGenerator};
+use serde_json::{Value, json};
+use stint_wire as wire;
+use stint_wire::Code;
+
+/// One route.
+pub(super) struct Row {
+    pub(super) method: &'static str,
+    pub(super) path: &'static str,
+    pub(super) id: &'static str,
+    pub(super) about: &'static str,
+    pub(super) who: Who,
+    pub(super) parameters: &'static [Parameter],
+    pub(super) asks: Shape,
+    pub(super) answers: &'static [(u16, &'static str, Shape)],
+}
+
+/// Who may call a route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Who {
+    /// Strangers too: it says what anybody may know (PROTOCOLS.md §1).
+    Anybody,
+    /// Whoever brings evidence in the header.
+    Caller,
+    /// Whoever brings evidence in an OAuth form.
+    Client,
+    /// Nobody: it is there to say no.
+    Refuser,
+    /// Who reaches the ops listener or the socket. Not in the document.
+    Operator,
+}
+
+/// What is in a body.
+pub(super) enum Shape {
+    Nothing,
+    /// JSON of a type of the wire.
+    Wire(fn(&mut SchemaGenerator) -> Schema),
+    /// JSON that another standard describes.
+    Json(fn() -> Value),
+    /// A form.
+    Form(fn(&mut SchemaGenerator) -> Value),
+    /// Text of this media type.
+    Text(&'static str),
+}
+
+/// A header or a part of the path.
+pub(super) struct Parameter {
+    place: &'static str,
+    name: &'static str,
+    about: &'static str,
+    pattern: &'static str,
+}
+
+impl Parameter {
+    pub(super) fn json(&self) -> Value {
+        json!({
+            "in": self.place, "name": self.name, "description": self.about,
+            "required": self.place == "path", "schema": { "type": "string", "pattern": self.pattern },
+        })
+    }
+}
+
+impl Row {
+    /// Whether a problem of this code may come from here.
+    pub(super) fn refuses(&self, code: Code) -> bool {
+        let takes_body = !matches!(self.asks, Shape::Nothing);
+        let of_evidence = matches!(self.who, Who::Caller | Who::Client);
+        let asks = matches!(self.path, "/v1/grants" | "/v1/decisions" | "/oauth2/token");
+        let mints = matches!(self.path, "/v1/grants" | "/oauth2/token");
+        match code {
+            Code::HeadersTooLarge
+            | Code::Internal
+            | Code::Malformed
+            | Code::RequestTimeout
+            | Code::Unavailable
+            | Code::WrongHost => true,
+            Code::InvalidField => takes_body || of_evidence || self.who == Who::Refuser,
+            Code::TooLarge | Code::UnsupportedMediaType => takes_body,
+            Code::EvidenceRejected | Code::InvalidDpopProof | Code::RateLimited => of_evidence,
+            Code::LoginRequired => self.who == Who::Caller,
+            Code::BadCsr
+            | Code::TaskClosed
+            | Code::TaskRequired
+            | Code::UnknownAction
+            | Code::UnknownResourceType
+            | Code::UnsupportedCredential => asks,
+            Code::AlreadyDelivered
+            | Code::Denied
+            | Code::Frozen
+            | Code::IdempotencyConflict
+            | Code::ProofRequired
+            | Code::RequestExpired => mints,
+            Code::ApprovalNeeded => self.who == Who::Client,
+            Code::NotFound => self.path.contains('{'),
+            // Of what is not there yet.
+            Code::AlreadyDecided
+            | Code::CallerDisabled
+            | Code::DeniedByHuman
+            | Code::FactsChanged
+            | Code::NotEligible
+            | Code::RoleRequired
+            | Code::StateConflict
+            | Code::StepUpRequired
+            | Code::TooManyOpen => false,
+        }
+    }
+
+    /// The status it comes with: OAuth knows few (RFC 6749 §5.2).
+    pub(super) fn status(&self, code: Code) -> u16 {
+        match (self.who, code.status()) {
+            (Who::Client | Who::Refuser, 401 | 403 | 409 | 410 | 415) => 400,
+            (_, status) => status,
+        }
+    }
+}
+
+const ONCE: Parameter = Parameter {
+    place: "header",
+    name: "Idempotency-Key",
+    about: "The same key of the same caller is the same ask: a retry never mints twice",
+    pattern: "^[!-~]{1,255}$",
+};
+
+const DPOP: Parameter = Parameter {
+    place: "header",
+    name: "DPoP",
+    about: "A proof of the key that the credential is to be bound to (RFC 9449)",
+    pattern: "^[A-Za-z0-9_-]+\\.[A-Za-z0-9_-]+\\.[A-Za-z0-9_-]+$",
+};
+
+/// Every route of every door.
+pub(super) const ROWS: &[Row] = &[
+    Row {
+        method: "post",
+        path: "/v1/grants",
+        id: "grant",
+        about: "Ask for a credential: recorded, then signed",
+        who: Who::Caller,
+        parameters: &[DPOP, ONCE],
+        asks: Shape::Wire(|to| to.subschema_for::<wire::Ask>()),
+        answers: &[
+            (
+                201,
+                "Granted",
+                Shape::Wire(|to| to.subschema_for::<wire::Granted>()),
+            ),
+            (
+                202,
+                "Held until people have voted",
+                Shape::Wire(|to| to.subschema_for::<wire::Held>()),
+            ),
+        ],
+    },
+    Row {
+        method: "post",
+        path: "/v1/decisions",
+        id: "decide",
+        about: "The same ask as a dry run: nothing is recorded, minted or spent",
+        who: Who::Caller,
+        parameters: &[DPOP],
+        asks: Shape::Wire(|to| to.subschema_for::<wire::Ask>()),
+        answers: &[(
+            200,
+            "What the ask would become",
+            Shape::Wire(|to| to.subschema_for::<wire::DryRun>()),
+        )],
+    },
+    Row {
+        method: "post",
+        path: "/v1/whoami",
+        id: "whoami",
+        about: "The caller as the evidence makes it; spends nothing",
+        who: Who::Caller,
+        parameters: &[DPOP],
+        asks: Shape::Nothing,
+        answers: &[(
+            200,
+            "The caller",
+            Shape::Wire(|to| to.subschema_for::<wire::WhoAmI>()),
+        )],
+    },
+    open(
+        "/v1/trust",
+        "trust",
+        "What to pin, and what evidence must be made for",
+        &[(
+            200,
+            "All a client needs to know",
+            Shape::Wire(|to| to.subschema_for::<wire::Trust>()),
+        )],
+    ),
+    open(
+        "/v1/trust/bundle",
+        "trustBundle",
+        "The root certificates",
+        &[(200, "PEM", Shape::Text("application/x-pem-file"))],
+    ),
+    open(
+        "/v1/policy",
+        "policy",
+        "Which policies decide",
+        &[(200, "Their hash and serial", Shape::Json(policy))],
+    ),
+    open(
+        "/v1/ledger/checkpoint",
+        "checkpoint",
+        "The ledger's newest signed head (C2SP tlog-checkpoint)",
+        &[(200, "A signed note", Shape::Text("text/plain"))],
+    ),
+    open(
+        "/v1/openapi.json",
+        "openapi",
+        "This document",
+        &[(200, "OpenAPI 3.1", Shape::Json(object))],
+    ),
+    Row {
+        parameters: &[Parameter {
+            place: "path",
+            name: "request",
+            about: "`req_…`; the same words for every id, it looks none up",
+            pattern: "^req_[0-9a-z]{26}$",
+        }],
+        ..open(
+            "/a/{request}",
+            "approve",
+            "Where approvers will vote",
+            &[(200, "A word of explanation", Shape::Text("text/plain"))],
+        )
+    },
+    Row {
+        who: Who::Refuser,
+        ..open(
+            "/oauth2/authorize",
+            "authorize",
+            "There is no authorization-code flow: 400",
+            &[],
+        )
+    },
+    Row {
+        method: "post",
+        path: "/oauth2/token",
+        id: "token",
+        about: "The same walk as a token exchange (RFC 8693)",
+        who: Who::Client,
+        parameters: &[DPOP, ONCE],
+        asks: Shape::Form(exchange),
+        answers: &[
+            (
+                200,
+                "Granted",
+                Shape::Wire(|to| to.subschema_for::<wire::oauth::TokenGranted>()),
+            ),
+            (
+                401,
+                "`invalid_client`: client authentication is not offered",
+                Shape::Wire(|to| to.subschema_for::<wire::oauth::TokenRefused>()),
+            ),
+        ],
+    },
+    open(
+        "/oauth2/jwks",
+        "jwks",
+        "The keys that verify our JWTs (RFC 7517)",
+        &[(200, "A JWK Set", Shape::Json(jwks))],
+    ),
+    open(
+        "/.well-known/openid-configuration",
+        "openidConfiguration",
+        "OpenID Connect Discovery",
+        &[(200, "Metadata", Shape::Json(metadata))],
+    ),
+    open(
+        "/.well-known/oauth-authorization-server",
+        "oauthMetadata",
+        "Authorization server metadata (RFC 8414)",
+        &[(200, "Metadata", Shape::Json(metadata))],
+    ),
+    operators("get", "/healthz"),
+    operators("get", "/metrics"),
+    operators("get", "/readyz"),
+    operators("post", "/v1/freeze"),
+    operators("post", "/v1/issuers/accept"),
+    operators("get", "/v1/ledger/bundle"),
+    operators("post", "/v1/policy/reload"),
+    operators("post", "/v1/unfreeze"),
+];
+
+const fn open(
+    path: &'static str,
+    id: &'static str,
+    about: &'static str,
+    answers: &'static [(u16, &'static str, Shape)],
+) -> Row {
+    Row {
+        method: "get",
+        path,
+        id,
+        about,
+        who: Who::Anybody,
+        parameters: &[],
+        asks: Shape::Nothing,
+        answers,
+    }
+}
+
+const fn operators(method: &'static str, path: &'static str) -> Row {
+    Row {
+        method,
+        path,
+        id: "",
+        about: "",
+        who: Who::Operator,
+        parameters: &[],
+        asks: Shape::Nothing,
+        answers: &[],
+    }
+}
+
+fn policy() -> Value {
+    json!({
+        "type": "object", "required": ["policy_version", "serial"],
+        "properties": {
+            "policy_version": { "type": "string", "description": "Content address of the set in force" },
+            "serial": { "type": ["integer", "null"], "description": "`serial` of policy.toml, where it counts" },
+        },
+    })
+}
+
+fn jwks() -> Value {
+    json!({
+        "type": "object", "required": ["keys"],
+        "properties": { "keys": { "type": "array", "minItems": 1, "items": {
+            "type": "object", "required": ["kty", "kid", "use", "alg"],
+            "properties": {
+                "kty": { "enum": ["EC", "OKP", "RSA"] }, "kid": { "type": "string" },
+                "use": { "const": "sig" }, "alg": { "enum": ["ES256", "EdDSA", "RS256"] },
+            },
+        } } },
+    })
+}
+
+fn metadata() -> Value {
+    let url = || json!({ "type": "string", "format": "uri" });
+    json!({
+        "type": "object", "required": ["issuer", "jwks_uri"],
+        "properties": { "issuer": url(), "jwks_uri": url() },
+    })
+}
+
+fn object() -> Value {
+    json!({ "type": "object", "required": ["openapi", "paths"] })
+}
+
+/// RFC 8693 §2.1 and RFC 9396; parameters that are not known are not looked at (RFC 6749 §3.2).
+fn exchange(to: &mut SchemaGenerator) -> Value {
+    let text = |about: &str| json!({ "type": "string", "description": about });
+    let details = to.subschema_for::<wire::oauth::StintTask>().to_value();
+    json!({
+        "type": "object",
+        "required": ["grant_type", "subject_token", "subject_token_type"],
+        "properties": {
+            "grant_type": { "const": wire::oauth::TOKEN_EXCHANGE },
+            "subject_token": text("The evidence"),
+            "subject_token_type": { "enum": [
+                "urn:ietf:params:oauth:token-type:jwt", "urn:ietf:params:oauth:token-type:id_token", "jwt", "id_token",
+            ] },
+            "requested_token_type": text("What is wanted; a JWT if nothing is said"),
+            "audience": text("For whom a JWT is; one, or one `resource`"),
+            "resource": text("The same as an absolute URI"),
+            "authorization_details": {
+                "type": "string", "contentMediaType": "application/json",
+                "contentSchema": { "type": "array", "minItems": 1, "maxItems": 1, "items": details },
+                "description": "What is asked, as JSON; or `scope` is the action and the target its resource",
+            },
+            "scope": text("The short form's action"),
+            "csr": text("Of a certificate: a PKCS#10 request, PEM or base64 DER"),
+            "spki": text("Instead of a CSR: the key's SubjectPublicKeyInfo, base64 DER"),
+        },
+    })
+}

@@ -1,0 +1,98 @@
+//! What operators do to a running broker, over its socket: freeze, unfreeze, accept an issuer's keys. Each act is an entry
+//! with who did it and why.
+
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use stint_wire as wire;
+
+use super::extract::Strict;
+use super::grants::answer;
+use super::peer::Operator;
+use super::problem::Failure;
+use crate::ledger::Target;
+use crate::serve::App;
+use crate::trust::{Act, Done, Refused};
+
+/// `POST /v1/freeze`.
+pub(super) async fn freeze(
+    State(app): State<Arc<App>>,
+    Extension(operator): Extension<Operator>,
+    Strict(ask): Strict<wire::Freeze>,
+) -> Result<Response, Failure> {
+    let target = target(&ask)?;
+    let act = act(operator, ask.reason)?;
+    let broker = Arc::clone(&app.broker);
+    let done = app.detached(async move { broker.freeze(target, act).await });
+    told(done.await?)
+}
+
+/// `POST /v1/unfreeze`.
+pub(super) async fn unfreeze(
+    State(app): State<Arc<App>>,
+    Extension(operator): Extension<Operator>,
+    Strict(ask): Strict<wire::Freeze>,
+) -> Result<Response, Failure> {
+    let target = target(&ask)?;
+    let act = act(operator, ask.reason)?;
+    let broker = Arc::clone(&app.broker);
+    let done = app.detached(async move { broker.unfreeze(target, act).await });
+    told(done.await?)
+}
+
+/// `POST /v1/issuers/accept`.
+pub(super) async fn accept(
+    State(app): State<Arc<App>>,
+    Extension(operator): Extension<Operator>,
+    Strict(ask): Strict<wire::Accept>,
+) -> Result<Response, Failure> {
+    let act = act(operator, ask.reason)?;
+    let broker = Arc::clone(&app.broker);
+    let done = app.detached(async move { broker.accept_keys(&ask.issuer, act).await });
+    told(done.await?)
+}
+
+fn target(ask: &wire::Freeze) -> Result<Target, Failure> {
+    match (ask.all, &ask.issuer) {
+        (true, None) => Ok(Target::All),
+        (false, Some(issuer)) => Ok(Target::Issuer(issuer.clone())),
+        (true, Some(_)) | (false, None) => Err(invalid("say `all` or an `issuer`, one of the two")),
+    }
+}
+
+fn act(operator: Operator, reason: String) -> Result<Act, Failure> {
+    let readable = |c: char| !c.is_control();
+    if reason.chars().count() > MAX_REASON || !reason.chars().all(readable) {
+        return Err(invalid("`reason` is one line of at most 500 characters"));
+    }
+    let uid = operator.uid;
+    Ok(Act { uid, reason })
+}
+
+fn told(done: Result<Done, Refused>) -> Result<Response, Failure> {
+    let done = match done {
+        Ok(Done::Already) => wire::Done {
+            changed: false,
+            seq: None,
+        },
+        Ok(Done::Recorded(seq)) => wire::Done {
+            changed: true,
+            seq: Some(seq),
+        },
+        Err(refused @ Refused::Issuer(_)) => {
+            return Err(wire::Problem::new(wire::Code::NotFound, refused.to_string()).into());
+        }
+        Err(refused @ Refused::Record(_)) => return Err(Failure::operator(refused.to_string())),
+    };
+    Ok(answer(StatusCode::OK, &done))
+}
+
+fn invalid(detail: &str) -> Failure {
+    wire::Problem::new(wire::Code::InvalidField, detail).into()
+}
+
+/// As long as the reason of an ask.
+const MAX_REASON: usize = 500;

@@ -1,0 +1,54 @@
+//! A router that remembers its routes, so that the OpenAPI document and the sweep of the tests can be held against it.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::handler::Handler;
+use axum::routing::any;
+
+use super::problem::not_found;
+use crate::serve::App;
+
+/// Routes by method and path.
+#[derive(Default)]
+pub(crate) struct Routes {
+    router: Router<Arc<App>>,
+    rows: Vec<(&'static str, &'static str)>,
+}
+
+impl Routes {
+    /// `GET path`, and so `HEAD`.
+    pub(crate) fn get<H, T>(self, path: &'static str, handler: H) -> Routes
+    where
+        H: Handler<T, Arc<App>>,
+        T: 'static,
+    {
+        let Routes { router, mut rows } = self;
+        rows.push(("get", path));
+        let router = router.route(path, any(not_found).get(handler));
+        Routes { router, rows }
+    }
+
+    /// `POST path`.
+    pub(crate) fn post<H, T>(self, path: &'static str, handler: H) -> Routes
+    where
+        H: Handler<T, Arc<App>>,
+        T: 'static,
+    {
+        let Routes { router, mut rows } = self;
+        rows.push(("post", path));
+        let router = router.route(path, any(not_found).post(handler));
+        Routes { router, rows }
+    }
+
+    /// The router, which still wants its state.
+    pub(crate) fn router(self) -> Router<Arc<App>> {
+        self.router
+    }
+
+    /// Each route: its method in lower case, and its path.
+    #[cfg(test)]
+    pub(crate) fn rows(&self) -> &[(&'static str, &'static str)] {
+        &self.rows
+    }
+}

@@ -1,0 +1,207 @@
+//! The commands of operators: `freeze`, `unfreeze`, `issuer test`, `issuer accept`, `doctor`.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+use stint_broker::authenticate::crypto;
+use stint_broker::clock::{Clock as _, SystemClock};
+use stint_broker::config::{Config, KeyFile, Secret};
+use stint_broker::doctor::{self, Finding, Unreached, Verdict};
+
+/// Which broker.
+#[derive(Debug, Args)]
+pub(crate) struct Running {
+    /// Its config, which says where its socket is.
+    #[arg(
+        short,
+        long,
+        env = "STINT_CONFIG",
+        default_value = "/etc/stint/stint.toml"
+    )]
+    config: PathBuf,
+    /// Its socket, without looking into a config.
+    #[arg(long)]
+    socket: Option<PathBuf>,
+}
+
+/// What to freeze.
+#[derive(Debug, Args)]
+pub(crate) struct Freeze {
+    /// Everything.
+    #[arg(long, required_unless_present = "issuer", conflicts_with = "issuer")]
+    all: bool,
+    /// The evidence of one issuer: NAME of [issuer.NAME].
+    #[arg(long)]
+    issuer: Option<String>,
+    /// Why; it goes into the ledger with your user id.
+    #[arg(long, default_value = "")]
+    reason: String,
+    #[command(flatten)]
+    running: Running,
+}
+
+/// What to do with an issuer.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Issuer {
+    /// Let new keys count again, after a key set changed too often.
+    Accept {
+        /// NAME of [issuer.NAME].
+        name: String,
+        /// Why; it goes into the ledger with your user id.
+        #[arg(long, default_value = "")]
+        reason: String,
+        #[command(flatten)]
+        running: Running,
+    },
+    /// Reach an issuer, and judge a token of it check by check.
+    Test {
+        /// NAME of [issuer.NAME].
+        name: String,
+        /// The config.
+        #[arg(
+            short,
+            long,
+            env = "STINT_CONFIG",
+            default_value = "/etc/stint/stint.toml"
+        )]
+        config: PathBuf,
+        /// A file with a token, which only you can read; `-` is stdin. It is never shown or kept.
+        #[arg(long)]
+        token_file: Option<PathBuf>,
+    },
+}
+
+/// How to print.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Output {
+    /// One finding an object.
+    Json,
+    /// For people.
+    #[default]
+    Text,
+}
+
+/// `stintd freeze`, `stintd unfreeze`: `path` is the route.
+pub(crate) async fn freeze(path: &str, what: Freeze) -> anyhow::Result<ExitCode> {
+    let body = match &what.issuer {
+        Some(issuer) => json!({ "issuer": issuer, "reason": what.reason }),
+        None => json!({ "all": true, "reason": what.reason }),
+    };
+    command(&what.running, path, &body).await
+}
+
+/// `stintd issuer …`.
+pub(crate) async fn issuer(command_: Issuer) -> anyhow::Result<ExitCode> {
+    match command_ {
+        Issuer::Accept {
+            name,
+            reason,
+            running,
+        } => {
+            let body = json!({ "issuer": name, "reason": reason });
+            command(&running, "/v1/issuers/accept", &body).await
+        }
+        Issuer::Test {
+            name,
+            config,
+            token_file,
+        } => test(&config, &name, token_file).await,
+    }
+}
+
+/// `stintd doctor`: 2 if something failed.
+pub(crate) async fn doctor(config: &Path, output: Output) -> anyhow::Result<ExitCode> {
+    let findings = doctor::doctor(config, SystemClock.now()).await?;
+    show(&findings, output)?;
+    Ok(match doctor::worst(&findings) {
+        Verdict::Ok | Verdict::Warning => ExitCode::SUCCESS,
+        Verdict::Failed => ExitCode::from(USAGE),
+    })
+}
+
+/// 7 if the issuer has no keys for us, 4 if the token is refused.
+async fn test(path: &Path, name: &str, token_file: Option<PathBuf>) -> anyhow::Result<ExitCode> {
+    let config = Config::load(path)?.config;
+    let known: Vec<_> = config.issuers.keys().map(String::as_str).collect();
+    let issuer = config.issuers.get(name).with_context(|| {
+        format!(
+            "there is no [issuer.{name}]; there are: {}",
+            known.join(", ")
+        )
+    })?;
+    let token = token_file.map(token).transpose()?;
+    crypto::install()?;
+    let tested = doctor::test(issuer, token.as_ref(), SystemClock.now()).await;
+    show(&tested.issuer, Output::Text)?;
+    show(&tested.token, Output::Text)?;
+    let failed = |findings: &[Finding]| doctor::worst(findings) == Verdict::Failed;
+    Ok(match (failed(&tested.issuer), failed(&tested.token)) {
+        (true, _) => ExitCode::from(UNREACHABLE),
+        (false, true) => ExitCode::from(UNAUTHENTICATED),
+        (false, false) => ExitCode::SUCCESS,
+    })
+}
+
+fn token(path: PathBuf) -> anyhow::Result<Secret<String>> {
+    if path.as_os_str() == "-" {
+        let text = std::io::read_to_string(std::io::stdin()).context("stdin cannot be read")?;
+        return Ok(Secret::new(text.trim().to_owned()));
+    }
+    let bytes = KeyFile::new(path).read()?;
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "bytes to text; both are wiped when they are dropped"
+    )]
+    let text = std::str::from_utf8(bytes.expose()).context("the token is no text")?;
+    Ok(Secret::new(text.trim().to_owned()))
+}
+
+async fn command(running: &Running, path: &str, body: &Value) -> anyhow::Result<ExitCode> {
+    let socket = match &running.socket {
+        Some(socket) => socket.clone(),
+        None => Config::load(&running.config)?.config.ops.socket,
+    };
+    let (status, answer) = match doctor::ask(&socket, path, Some(body)).await {
+        Ok(answered) => answered,
+        Err(error @ Unreached { .. }) => {
+            crate::say(&format!("error     {error}"));
+            return Ok(ExitCode::from(UNREACHABLE));
+        }
+    };
+    let text = |name: &str| answer.get(name).and_then(Value::as_str).unwrap_or_default();
+    match (status, answer.get("seq").and_then(Value::as_u64)) {
+        (200, Some(seq)) => crate::say(&format!("ok        done; entry {seq} says so")),
+        (200, None) => crate::say("ok        it was so already"),
+        _ => {
+            crate::say(&format!("error     {}", text("detail")));
+            return Ok(ExitCode::from(USAGE));
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Findings are what these commands are for: they go to stdout.
+fn show(findings: &[Finding], output: Output) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    match output {
+        Output::Text => {
+            for finding in findings {
+                writeln!(out, "{finding}").context("stdout is closed")?;
+            }
+        }
+        Output::Json => {
+            let json = serde_json::to_string_pretty(findings)?;
+            writeln!(out, "{json}").context("stdout is closed")?;
+        }
+    }
+    Ok(())
+}
+
+// UX.md §1.1.
+const USAGE: u8 = 2;
+const UNAUTHENTICATED: u8 = 4;
+const UNREACHABLE: u8 = 7;
