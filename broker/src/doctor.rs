@@ -16,6 +16,7 @@ use stint_policy::{PolicySet, Timestamp};
 
 use crate::config::{Config, ConfigError, Loaded, Tls};
 use crate::http::listen::tls;
+use crate::telemetry::lines::legible;
 
 pub use issuers::{Tested, test};
 pub use running::{Unreached, ask};
@@ -72,6 +73,7 @@ impl Finding {
     }
 }
 
+/// For a terminal. A finding may quote what an issuer's documents or a token say, so each part is one line of text.
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = match self.verdict {
@@ -79,9 +81,10 @@ impl fmt::Display for Finding {
             Verdict::Warning => "warning",
             Verdict::Failed => "failed",
         };
-        write!(f, "{state:<9} {:<10} {}", self.check, self.detail)?;
+        let (check, detail) = (legible(&self.check), legible(&self.detail));
+        write!(f, "{state:<9} {check:<10} {detail}")?;
         match &self.fix {
-            Some(fix) => write!(f, "\nnext      {fix}"),
+            Some(fix) => write!(f, "\nnext      {}", legible(fix)),
             None => Ok(()),
         }
     }
@@ -168,4 +171,22 @@ fn tls(config: &Config, now: Timestamp) -> Vec<Finding> {
 pub fn worst(findings: &[Finding]) -> Verdict {
     let verdicts = findings.iter().map(|finding| finding.verdict);
     verdicts.max().unwrap_or(Verdict::Ok)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Finding;
+
+    #[test]
+    fn what_an_issuer_says_draws_no_line_of_its_own() {
+        let said = "evil\u{1b}[2K\nok        issuer     fine\u{202e}";
+        let shown = Finding::failed("issuer", said, said).to_string();
+        assert_eq!(shown.lines().count(), 2, "{shown}");
+        let next = shown.lines().nth(1).unwrap();
+        assert!(
+            next.starts_with("next      evil\\u{1b}[2K\\u{a}ok"),
+            "{next}"
+        );
+        assert!(!shown.contains(['\u{1b}', '\u{202e}']), "{shown:?}");
+    }
 }

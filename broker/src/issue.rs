@@ -26,6 +26,7 @@ use crate::clock::Clock;
 use crate::ledger::{self, Ledger, Lost};
 use crate::limits::CallerLimits;
 use crate::limits::turns::Turns;
+use crate::noise::Noise;
 use crate::policies::Policies;
 use crate::random;
 use crate::store::{RequestRow, Sort, Store, Write};
@@ -66,6 +67,8 @@ pub struct Broker {
     pub terms: Terms,
     /// What is counted.
     pub metrics: Arc<Metrics>,
+    /// What was refused, for the ledger's roll-ups.
+    pub noise: Arc<Noise>,
     /// Grants that are on their way.
     pub deliveries: Deliveries,
 }

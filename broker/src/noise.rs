@@ -5,22 +5,26 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::net::IpAddr;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde_json::{Map, json};
 use stint_audit::Entry;
 use stint_audit::kind::Rollup;
 use stint_policy::{Seconds, Timestamp};
 
+use crate::clock::Clock;
 use crate::ledger::{self, Ledger};
 
 /// Counters of refusals. Bounded by what there is to configure: issuers, reasons, and a cap on peers.
-#[derive(Debug, Default)]
-pub struct Noise(Mutex<Counters>);
+#[derive(Debug)]
+pub struct Noise {
+    clock: Arc<dyn Clock>,
+    counters: Mutex<Counters>,
+}
 
 #[derive(Debug, Default)]
 struct Counters {
-    /// When what is counted began.
+    /// When the first of what is counted was.
     since: Option<Timestamp>,
     issuers: BTreeMap<String, Counter>,
 }
@@ -32,9 +36,18 @@ struct Counter {
 }
 
 impl Noise {
+    /// Nothing counted yet.
+    #[must_use]
+    pub fn new(clock: Arc<dyn Clock>) -> Noise {
+        let counters = Mutex::default();
+        Noise { clock, counters }
+    }
+
     /// Counts one refusal: the entry it was judged by, if there was one, a closed word, and who it came from.
     pub fn count(&self, issuer: Option<&str>, reason: &'static str, peer: Option<IpAddr>) {
-        let mut counters = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = self.clock.now();
+        let mut counters = self.counters();
+        counters.since.get_or_insert(now);
         let issuer = issuer.unwrap_or(OTHER);
         if !counters.issuers.contains_key(issuer) {
             counters
@@ -54,9 +67,9 @@ impl Noise {
     ///
     /// # Errors
     /// The ledger's; what was not recorded stays counted.
-    pub async fn roll_up(&self, ledger: &Ledger, now: Timestamp) -> Result<(), ledger::Error> {
-        match self.is_full(now) {
-            true => self.flush(ledger, now).await,
+    pub async fn roll_up(&self, ledger: &Ledger) -> Result<(), ledger::Error> {
+        match self.is_full() {
+            true => self.flush(ledger).await,
             false => Ok(()),
         }
     }
@@ -65,8 +78,9 @@ impl Noise {
     ///
     /// # Errors
     /// As [`Self::roll_up`].
-    pub async fn flush(&self, ledger: &Ledger, now: Timestamp) -> Result<(), ledger::Error> {
-        let counters = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+    pub async fn flush(&self, ledger: &Ledger) -> Result<(), ledger::Error> {
+        let now = self.clock.now();
+        let counters = std::mem::take(&mut *self.counters());
         let since = counters.since.unwrap_or(now);
         let mut failed = Ok(());
         for (issuer, counter) in counters.issuers {
@@ -81,18 +95,19 @@ impl Noise {
         failed
     }
 
-    /// A minute begins with the first look after something was counted.
-    fn is_full(&self, now: Timestamp) -> bool {
-        let mut counters = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if counters.issuers.is_empty() {
-            return false;
-        }
-        let since = *counters.since.get_or_insert(now);
-        since.plus(MINUTE) <= now
+    /// A minute begins with what is counted first.
+    fn is_full(&self) -> bool {
+        let since = self.counters().since;
+        since.is_some_and(|since| since.plus(MINUTE) <= self.clock.now())
+    }
+
+    /// The lock guards additions, none of which can panic half-way.
+    fn counters(&self) -> MutexGuard<'_, Counters> {
+        self.counters.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn put_back(&self, issuer: String, counter: Counter, since: Timestamp) {
-        let mut counters = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut counters = self.counters();
         counters.since = Some(since);
         let place = counters.issuers.entry(issuer).or_default();
         for (reason, n) in counter.reasons {
@@ -146,20 +161,38 @@ const MOST: u64 = (1 << 53) - 1;
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
     use super::*;
+
+    /// A clock that shows these seconds.
+    #[derive(Debug, Default)]
+    struct At(AtomicU32);
+
+    impl Clock for At {
+        fn now(&self) -> Timestamp {
+            Timestamp::from_secs(self.0.load(Ordering::SeqCst))
+        }
+    }
 
     #[test]
     fn a_minute_begins_with_what_is_counted() {
-        let (noise, at) = (Noise::default(), Timestamp::from_secs);
-        assert!(!noise.is_full(at(0)) && !noise.is_full(at(600)));
+        let clock = Arc::new(At::default());
+        let noise = Noise::new(Arc::clone(&clock) as Arc<dyn Clock>);
+        let is_full_at = |secs| {
+            clock.0.store(secs, Ordering::SeqCst);
+            noise.is_full()
+        };
+        assert!(!is_full_at(0) && !is_full_at(600));
         noise.count(None, "form", None);
-        assert!(!noise.is_full(at(600)) && !noise.is_full(at(659)));
-        assert!(noise.is_full(at(660)));
+        assert!(!is_full_at(600) && !is_full_at(659));
+        noise.count(None, "form", None);
+        assert!(is_full_at(660));
     }
 
     #[test]
     fn peers_are_counted_as_one_subscriber_each_and_within_bounds() {
-        let noise = Noise::default();
+        let noise = Noise::new(Arc::new(At::default()));
         for peer in [
             "192.0.2.1",
             "::ffff:192.0.2.1",
@@ -173,7 +206,7 @@ mod tests {
         for n in 0..20_000_u32 {
             noise.count(None, "form", Some(IpAddr::V4(n.into())));
         }
-        let counters = noise.0.lock().unwrap();
+        let counters = noise.counters();
         let of = |issuer: &str| {
             let counter = &counters.issuers[issuer];
             (counter.total(), counter.peers.len())

@@ -112,7 +112,7 @@ impl App {
             tokio::time::sleep(GLANCE).await;
             let now = broker.clock.now();
             broker.roster.glance(now);
-            if let Err(error) = broker.metrics.noise.roll_up(&broker.ledger, now).await {
+            if let Err(error) = broker.noise.roll_up(&broker.ledger).await {
                 tracing::warn!(%error, "refusals could not be rolled up; they stay counted");
             }
         }
@@ -202,7 +202,7 @@ impl Front {
     fn api(&self, router: Router, app: &App, phase: &watch::Receiver<Phase>) -> Listener {
         let router = evidence::limited(router, Arc::clone(&self.failed));
         let router = guarded(router, self.hosts.clone());
-        let router = observe::observed(router, &app.broker.metrics, Some(app.request_timeout));
+        let router = observe::observed(router, &app.broker, Some(app.request_timeout));
         let proxies = Proxies::new(Arc::clone(&self.trusted), self.client_cert);
         Listener {
             router: introduced(router, proxies),
@@ -217,7 +217,7 @@ impl Front {
     fn operators(&self, router: Router, app: &App, phase: &watch::Receiver<Phase>) -> Listener {
         let router = guarded(router, self.ops_hosts.clone());
         Listener {
-            router: observe::observed(router, &app.broker.metrics, None),
+            router: observe::observed(router, &app.broker, None),
             tls: None,
             trusted: Arc::from([]),
             bounds: self.bounds.for_operators(),
@@ -318,8 +318,7 @@ impl Service {
                 open.shutdown().await;
             }
         }
-        let now = broker.clock.now();
-        if let Err(error) = broker.metrics.noise.flush(&broker.ledger, now).await {
+        if let Err(error) = broker.noise.flush(&broker.ledger).await {
             tracing::warn!(%error, "the last minute of refusals is not on record");
         }
         drop(broker);

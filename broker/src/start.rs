@@ -31,6 +31,7 @@ use crate::keyring::{self, Folder, Keyring, KeyringError};
 use crate::ledger::{self, Committer, Ledger, OpenError, Pin, Site};
 use crate::limits::CallerLimits;
 use crate::limits::turns::Turns;
+use crate::noise::Noise;
 use crate::policies::{self, Policies, Refused};
 use crate::serve::App;
 use crate::store::{self, Store};
@@ -189,6 +190,7 @@ pub async fn build(
     roster.heed(opened.ledger.watch_frozen());
     roster.restore(&trust::recorded(&opened.sets, &store.fetches().await?));
     roster.enrol(&register);
+    let noise = Arc::new(Noise::new(Arc::clone(&clock)));
     let broker = Broker {
         clock,
         roster,
@@ -201,6 +203,7 @@ pub async fn build(
         walks: Turns::new(usize::try_from(config.limits.asks).unwrap_or(usize::MAX)),
         terms,
         metrics,
+        noise,
         deliveries: Deliveries::default(),
     };
     let app = App {

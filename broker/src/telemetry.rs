@@ -1,11 +1,10 @@
 //! What the process says about itself: events to stderr, as text on a terminal and as JSON elsewhere; [`metrics`] when
 //! asked. The log never makes anybody wait, and what strangers send cannot forge a line of it (SECURITY.md §4).
 
+pub(crate) mod lines;
 pub mod metrics;
 pub(crate) mod trace_context;
 pub(crate) mod trail;
-
-mod lines;
 
 use std::io::{self, IsTerminal};
 use std::sync::{Mutex, OnceLock, PoisonError};

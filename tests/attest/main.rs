@@ -8,6 +8,7 @@
 
 mod certificates;
 mod chains;
+mod doors;
 mod pki;
 mod retries;
 mod spki;

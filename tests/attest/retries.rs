@@ -379,6 +379,37 @@ async fn a_grant_that_was_recorded_and_not_kept_is_never_signed_again() {
 }
 
 #[tokio::test]
+async fn whoever_was_frozen_meanwhile_is_given_nothing_again() {
+    let broker = TestBroker::start().await;
+    let github = json!({ "issuer": "github", "reason": "their signing key is out" });
+    let (keyed, bare) = (Sent::x509(&broker).under("k"), Sent::x509(&broker));
+    let first = keyed.send(&broker).await;
+    drop(first.granted());
+    drop(bare.send(&broker).await.granted());
+    assert_eq!(broker.command("/v1/freeze", &github).await.status, 200);
+    for sent in [&keyed, &bare, &keyed.clone().fresh(&broker)] {
+        drop(sent.send(&broker).await.refused(Code::EvidenceRejected));
+    }
+    assert_eq!(broker.command("/v1/unfreeze", &github).await.status, 200);
+    assert_eq!(keyed.send(&broker).await.json(), first.json());
+    broker.finish().await;
+}
+
+#[tokio::test]
+async fn a_certificate_that_has_ended_is_not_given_again() {
+    let broker = TestBroker::start().await;
+    let sent = Sent::x509(&broker).under("k").member("ttl_s", json!(60));
+    drop(sent.send(&broker).await.granted());
+    broker.clock.advance(58);
+    assert_eq!(sent.send(&broker).await.status, 201);
+    broker.clock.advance(2);
+    drop(sent.send(&broker).await.refused(Code::AlreadyDelivered));
+    let fresh = sent.fresh(&broker);
+    drop(fresh.send(&broker).await.refused(Code::AlreadyDelivered));
+    broker.finish().await;
+}
+
+#[tokio::test]
 async fn what_cannot_be_asked_for_any_more_is_forgotten() {
     let mut broker = TestBroker::start().await;
     let sent = Sent::x509(&broker).under("k").member("ttl_s", json!(60));

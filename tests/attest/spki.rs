@@ -11,7 +11,7 @@ use crate::STAGING;
 use crate::pki::Corp;
 
 /// The SubjectPublicKeyInfo of a DPoP key.
-fn spki_of(key: &DpopKey) -> Vec<u8> {
+pub(crate) fn spki_of(key: &DpopKey) -> Vec<u8> {
     let jwk = key.jwk();
     let part = |name: &str| {
         BASE64URL_NOPAD

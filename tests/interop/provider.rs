@@ -7,6 +7,7 @@ use std::process::Command;
 
 use rcgen::{CertificateParams, KeyPair};
 use reqwest::Client;
+use reqwest::header::HOST;
 use serde_json::{Value, json};
 use stint_tests::keys;
 use stint_tests::process::{Stintd, program};
@@ -231,7 +232,8 @@ impl Site {
     async fn post(&self, path: &str, token: &str, body: &Value) -> (u16, Value) {
         let request = self
             .client
-            .post(format!("http://{}{path}", self.stintd.api));
+            .post(format!("http://{}{path}", self.stintd.api))
+            .header(HOST, URL.trim_start_matches("https://"));
         let answer = request.bearer_auth(token).json(body).send().await.unwrap();
         (answer.status().as_u16(), answer.json().await.unwrap())
     }
@@ -239,7 +241,7 @@ impl Site {
     async fn ready(&self) -> (u16, Value) {
         let answer = self
             .client
-            .get(format!("http://{}/readyz", self.stintd.ops))
+            .get(format!("http://{}/readyz?verbose", self.stintd.ops))
             .send()
             .await
             .unwrap();

@@ -12,7 +12,7 @@ use stint_tests::evil::{Evil, IdpKey, Lie, Stage};
 use stint_tests::process::program;
 use stint_wire::Code;
 
-use crate::common::{POLICY, others_are_served, settled, setup};
+use crate::common::{POLICY, others_are_served, setup};
 
 async fn stintd(args: &[&str]) -> Output {
     let args: Vec<_> = args.iter().map(|arg| (*arg).to_owned()).collect();
@@ -102,7 +102,7 @@ async fn an_issuer_is_tested_with_the_brokers_own_eyes() {
         broker.check("issuer idp").await["state"] == "ready"
     })
     .await;
-    let before = settled(&broker).await;
+    let before = broker.state().await;
     let done = stintd(&["issuer", "test", "idp", "-c", config, "--token-file", &file]).await;
     let said = out(&done);
     assert_eq!(done.status.code(), Some(0), "{said}{}", err(&done));

@@ -2,7 +2,6 @@
 
 use stint_audit::Digest;
 use stint_tests::broker::Setup;
-use stint_tests::clock::eventually;
 use stint_tests::evil::{Evil, IdpKey};
 use stint_tests::{Answer, TestBroker};
 use stint_wire::Code;
@@ -79,16 +78,4 @@ pub(crate) fn set_of(keys: &[&IdpKey]) -> String {
     let mut thumbprints: Vec<Vec<u8>> = keys.iter().map(decode).collect();
     thumbprints.sort();
     Digest::of(&thumbprints.concat()).to_string()
-}
-
-/// What the ledger and the tables hold, when what a grant leaves behind its answer has been written too.
-pub(crate) async fn settled(broker: &TestBroker) -> (u64, Vec<i64>) {
-    let mut seen = broker.state().await;
-    eventually("the tables stand still", async || {
-        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
-        let now = broker.state().await;
-        std::mem::replace(&mut seen, now.clone()) == now
-    })
-    .await;
-    seen
 }

@@ -8,7 +8,7 @@ use stint_tests::evil::Stage::{Discovery, Keys};
 use stint_tests::evil::{Evil, IdpKey};
 use stint_tests::together;
 
-use crate::common::{ask_as, broker, others_are_served, settled, unavailable};
+use crate::common::{ask_as, broker, others_are_served, unavailable};
 
 /// Every lie about a connection or a document, and the word an operator reads.
 const LIES: [(Lie, &str); 42] = [
@@ -79,7 +79,7 @@ async fn no_lie_brings_a_key_and_each_is_told_to_operators_alone() {
     }
     let broker = beside(&liars).await;
     others_are_served(&broker).await;
-    let before = settled(&broker).await;
+    let before = broker.state().await;
     let answers = together(liars.iter().map(|idp| ask_as(&broker, idp, &key))).await;
     let told: Vec<_> = answers.iter().map(unavailable).collect();
     assert!(
@@ -135,11 +135,11 @@ async fn a_lie_told_later_leaves_the_old_keys_in_service_for_an_hour() {
     }
     broker.clock.advance(3_000);
     // Rows of spent evidence are forgotten meanwhile: only the ledger stands still.
-    let before = broker.size().await;
+    let before = (broker.size().await, broker.released());
     for answer in together(liars.iter().map(|idp| ask_as(&broker, idp, &key))).await {
         unavailable(&answer);
     }
-    assert_eq!(broker.size().await, before);
+    assert_eq!((broker.size().await, broker.released()), before);
     let check = broker.check("issuer idp-0").await;
     assert_eq!(
         (&check["code"], &check["state"]),

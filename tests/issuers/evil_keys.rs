@@ -6,7 +6,7 @@ use stint_tests::evil::{Evil, IdpKey, Lie, Stage};
 use stint_tests::{TestBroker, together};
 use stint_wire::Code;
 
-use crate::common::{ask, ask_as, broker, others_are_served, settled, unavailable};
+use crate::common::{ask, ask_as, broker, others_are_served, unavailable};
 
 fn with(mut jwk: Value, member: &str, value: Value) -> Value {
     jwk[member] = value;
@@ -97,7 +97,7 @@ async fn keys_that_must_not_be_used_are_not() {
         idps.push(idp);
     }
     let broker = broker(&idps.iter().collect::<Vec<_>>()).await;
-    let before = settled(&broker).await;
+    let before = broker.state().await;
     for (idp, (what, _)) in idps.iter().zip(bad_sets(&key)) {
         let answer = ask_as(&broker, idp, &key).await;
         assert_eq!(answer.status, 503, "{what}");
@@ -178,7 +178,7 @@ async fn nothing_but_the_keys_own_algorithm_checks_a_token() {
     let idp = Evil::with_key("idp", &key).await;
     let broker = broker(&[&idp]).await;
     drop(ask_as(&broker, &idp, &key).await.granted());
-    let before = (broker.size().await, broker.released());
+    let before = broker.state().await;
     let claims = || idp.claims("worker", broker.now());
     let header = |member: &str, value: Value| {
         with(
@@ -247,7 +247,7 @@ async fn nothing_but_the_keys_own_algorithm_checks_a_token() {
     }
     assert_eq!(said.len(), 1, "all failures look alike");
     assert!(idp.fetches() <= fetched.0 + 1, "one unknown kid, one look");
-    assert_eq!((broker.size().await, broker.released()), before);
+    assert_eq!(broker.state().await, before);
     broker.finish().await;
 }
 

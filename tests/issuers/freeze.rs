@@ -6,7 +6,7 @@ use stint_tests::evil::{Evil, IdpKey};
 use stint_tests::{TestBroker, database, together};
 use stint_wire::Code;
 
-use crate::common::{POLICY, ask_as, broker, others_are_served, settled, setup};
+use crate::common::{POLICY, ask_as, broker, others_are_served, setup};
 
 fn github() -> Value {
     json!({ "issuer": "github", "reason": "their signing key is out" })
@@ -42,7 +42,7 @@ async fn a_frozen_issuer_is_refused_like_any_bad_evidence_and_others_are_not() {
     drop(ci(&broker).await.granted());
     drop(ask_as(&broker, &idp, &key).await.granted());
     let seq = freeze(&broker, &github()).await;
-    let before = settled(&broker).await;
+    let before = broker.state().await;
     let answer = ci(&broker).await;
     drop(answer.refused(Code::EvidenceRejected));
     let bad = broker
@@ -172,7 +172,7 @@ async fn a_freeze_that_is_made_to_say_something_else_stops_the_start() {
 #[tokio::test]
 async fn only_operators_freeze_and_only_what_there_is() {
     let broker = TestBroker::start().await;
-    let before = settled(&broker).await;
+    let before = broker.state().await;
     for path in ["/v1/freeze", "/v1/unfreeze", "/v1/issuers/accept"] {
         let stranger = broker
             .post(path, &[], github().to_string().as_bytes())

@@ -7,7 +7,7 @@ use stint_tests::clock::eventually;
 use stint_tests::evil::{Evil, IdpKey, Lie};
 use stint_wire::Code;
 
-use crate::common::{ask, ask_as, broker, settled};
+use crate::common::{ask, ask_as, broker};
 
 async fn rollups(broker: &TestBroker) -> Vec<Entry> {
     broker.export().await.of("rollup")
@@ -21,8 +21,9 @@ fn about<'e>(entries: &'e [Entry], issuer: &str) -> &'e Value {
     &found.unwrap_or_else(|| panic!("none about {issuer}")).body["what"]
 }
 
-/// Lets the broker look once while something was counted: its minute begins.
-async fn minute_begins() {
+/// Lets the broker look: it would write what it has to write. On a busy machine it may not come to look, and the test
+/// then proves less; it never fails for it.
+async fn a_look() {
     tokio::time::sleep(std::time::Duration::from_millis(600)).await;
 }
 
@@ -48,8 +49,8 @@ async fn refusals_are_one_entry_a_minute_and_issuer() {
                 .refused(Code::EvidenceRejected),
         );
     }
-    let before = settled(&broker).await;
-    minute_begins().await;
+    let before = broker.state().await;
+    a_look().await;
     assert_eq!(
         broker.state().await,
         before,
@@ -87,7 +88,7 @@ async fn refusals_are_one_entry_a_minute_and_issuer() {
 async fn nothing_refused_is_no_entry_and_a_stop_records_the_rest() {
     let mut broker = TestBroker::start().await;
     broker.clock.advance(120);
-    minute_begins().await;
+    a_look().await;
     assert_eq!(rollups(&broker).await.len(), 0);
     for _ in 0..4 {
         drop(ask(&broker, "x.y.z").await.refused(Code::EvidenceRejected));

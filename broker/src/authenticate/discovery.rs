@@ -18,9 +18,13 @@ use serde_json::Value;
 
 use crate::authenticate::address::Reach;
 use crate::authenticate::crypto;
-use crate::authenticate::keys::{KeySet, KeySetError, KeyUse};
+use crate::authenticate::keys::{KeySet, KeyUse};
 use crate::authenticate::source::Stamp;
 use crate::strict::{self, Limits};
+
+mod error;
+
+pub(super) use error::FetchError;
 
 /// Gets one issuer's keys, and nothing else from anywhere else.
 #[derive(Debug)]
@@ -50,118 +54,6 @@ pub(super) struct Fetched {
     pub(super) date: Option<i64>,
     /// What the key file looked like before it was read.
     pub(super) file: Option<Stamp>,
-}
-
-/// Why there are no new keys; for logs and `/readyz`, never for callers.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum FetchError {
-    /// The host has only addresses that may not be dialled.
-    #[error("`{0}` is no address that may be dialled; `allow_private` names exceptions")]
-    Address(String),
-    /// More changes of the key set in an hour than any issuer has a reason for.
-    #[error(
-        "the key set changed more than {MAX_CHANGES} times in an hour; no new key is taken until an operator accepts"
-    )]
-    Changing,
-    /// Not JSON, says the server.
-    #[error("content type `{0}`, and only JSON is read")]
-    ContentType(String),
-    /// Compressed, though nobody asked for it.
-    #[error("a content encoding, and none was asked for")]
-    Encoded,
-    /// The key file cannot be read.
-    #[error("the key file cannot be read")]
-    File(#[source] io::Error),
-    /// `jwks_uri` lies on a host nobody named, or is not https.
-    #[error("the discovery document points to `{0}`; `jwks_hosts` names further hosts")]
-    ForeignHost(String),
-    /// The document speaks for another issuer.
-    #[error("the discovery document is of issuer `{0}`")]
-    ForeignIssuer(String),
-    /// Not a usable key set.
-    #[error("the key set cannot be used")]
-    Keys(#[source] KeySetError),
-    /// Not a discovery document.
-    #[error("the discovery document cannot be read")]
-    Metadata,
-    /// More than 3 seconds.
-    #[error("no answer within 3 s")]
-    Slow,
-    /// Another status than 200; a redirect is one of these.
-    #[error("status {0}")]
-    Status(u16),
-    /// More than 256 KiB.
-    #[error("an answer of more than 256 KiB")]
-    TooLarge,
-    /// No TLS that holds for the host.
-    #[error("TLS failed: {0}")]
-    Tls(String),
-    /// New keys that could not be recorded, and so are not trusted.
-    #[error("the new keys could not be recorded in the ledger")]
-    Unrecorded,
-    /// No connection, or one that broke.
-    #[error("not reachable")]
-    Unreachable(#[source] reqwest::Error),
-    /// Where the document points is no URL.
-    #[error("`{0}` is no URL")]
-    Url(String),
-}
-
-impl FetchError {
-    /// The closed word for `/readyz` and metrics.
-    pub(super) fn class(&self) -> &'static str {
-        match self {
-            FetchError::Address(_) => "address",
-            FetchError::Changing => "changing",
-            FetchError::ContentType(_) => "content_type",
-            FetchError::Encoded => "encoded",
-            FetchError::File(_) => "file",
-            FetchError::ForeignHost(_) => "foreign_host",
-            FetchError::ForeignIssuer(_) => "foreign_issuer",
-            FetchError::Keys(_) => "keys",
-            FetchError::Metadata => "metadata",
-            FetchError::Slow => "slow",
-            FetchError::Status(_) => "status",
-            FetchError::Tls(_) => "tls",
-            FetchError::TooLarge => "too_large",
-            FetchError::Unreachable(_) => "unreachable",
-            FetchError::Unrecorded => "unrecorded",
-            FetchError::Url(_) => "url",
-        }
-    }
-
-    /// What an operator can do about it.
-    pub(super) fn help(&self) -> &'static str {
-        match self {
-            FetchError::Address(_) => {
-                "if the issuer is meant to be there, name its network: allow_private = [\"10.1.0.0/16\"]"
-            }
-            FetchError::Changing => "look at the issuer, then: stintd issuer accept NAME",
-            FetchError::ContentType(_) | FetchError::Encoded | FetchError::Metadata => {
-                "is `url` the issuer itself, and not a login page or a proxy before it?"
-            }
-            FetchError::File(_) => "check jwks_file, and that the broker's user can read it",
-            FetchError::ForeignHost(_) => {
-                "if the issuer's keys are meant to be there, name the host in jwks_hosts"
-            }
-            FetchError::ForeignIssuer(_) => {
-                "`url` must be the issuer byte for byte, final slash included"
-            }
-            FetchError::Keys(_) => {
-                "look at the document; RS256, PS256, ES256, ES384 and EdDSA keys with a `kid` are read"
-            }
-            FetchError::Slow | FetchError::Unreachable(_) => {
-                "check name, network and firewall from this machine"
-            }
-            FetchError::Status(_) => {
-                "a redirect is not followed: `url` must be where the document is"
-            }
-            FetchError::Tls(_) => "if the issuer has a CA of its own, name its roots in ca_file",
-            FetchError::TooLarge => "an issuer's documents are a few KiB: is this the right place?",
-            FetchError::Unrecorded => "see the `ledger` check",
-            FetchError::Url(_) => "write `url` and `jwks_uri` as https://HOST/PATH",
-        }
-    }
 }
 
 impl Fetcher {
@@ -263,7 +155,7 @@ impl Fetcher {
         };
         let says = member("issuer")?;
         if says != issuer {
-            return Err(FetchError::ForeignIssuer(says.to_owned()));
+            return Err(FetchError::ForeignIssuer(error::cut(says)));
         }
         let keys = member("jwks_uri")?;
         let url = parse(keys)?;
@@ -282,7 +174,7 @@ impl Fetcher {
         if known && plain && url.scheme() == document.scheme() {
             Ok(url)
         } else {
-            Err(FetchError::ForeignHost(keys.to_owned()))
+            Err(FetchError::ForeignHost(error::cut(keys)))
         }
     }
 
@@ -371,7 +263,7 @@ fn check_form(headers: &HeaderMap) -> Result<(), FetchError> {
         .is_some_and(|kind| kind == "json" || kind.ends_with("+json"));
     match json {
         true => Ok(()),
-        false => Err(FetchError::ContentType(essence.chars().take(64).collect())),
+        false => Err(FetchError::ContentType(error::cut(&essence))),
     }
 }
 
@@ -401,7 +293,7 @@ fn tls<'e>(error: &'e (dyn std::error::Error + 'static)) -> Option<&'e rustls::E
 fn parse(url: &str) -> Result<Url, FetchError> {
     Url::parse(url)
         .ok()
-        .ok_or_else(|| FetchError::Url(url.to_owned()))
+        .ok_or_else(|| FetchError::Url(error::cut(url)))
 }
 
 fn max_age(headers: &HeaderMap) -> Option<u32> {

@@ -12,29 +12,32 @@ use stint_wire::{Code, Problem};
 
 use super::peer::Peer;
 use super::problem::Failure;
-use crate::telemetry::metrics::Metrics;
+use crate::issue::Broker;
 use crate::telemetry::trace_context::TraceId;
-use crate::telemetry::trail::{Came, Trail};
+use crate::telemetry::trail::{Came, Counted, Trail};
 
 /// How a door is watched.
 #[derive(Clone, Debug)]
 struct Watch {
-    metrics: Arc<Metrics>,
+    counted: Counted,
     /// How long an answer may take; none on the operators' doors, where an export takes as long as it takes.
     limit: Option<Duration>,
 }
 
 /// Writes the one event of each request, counts it, and bounds its time if `limit` says so.
-pub(crate) fn observed(router: Router, metrics: &Arc<Metrics>, limit: Option<Duration>) -> Router {
-    let metrics = Arc::clone(metrics);
+pub(crate) fn observed(router: Router, broker: &Broker, limit: Option<Duration>) -> Router {
+    let counted = Counted {
+        metrics: Arc::clone(&broker.metrics),
+        noise: Arc::clone(&broker.noise),
+    };
     router.layer(middleware::from_fn_with_state(
-        Watch { metrics, limit },
+        Watch { counted, limit },
         observe,
     ))
 }
 
 async fn observe(State(watch): State<Watch>, request: Request, next: Next) -> Response {
-    let trail = Trail::begin(came(&request), watch.metrics);
+    let trail = Trail::begin(came(&request), watch.counted);
     let answer = async {
         match watch.limit {
             None => next.run(request).await,

@@ -232,12 +232,17 @@ impl Broker {
             }));
         }
         self.deliveries.ended(id).await;
-        // What was queued for the store before this is in it afterwards.
-        self.ledger.settle(Vec::new()).await?;
+        // What was queued for the store before this is in it afterwards; and whoever was frozen meanwhile is given
+        // nothing again.
+        self.ledger.settle(vec![rows::not_frozen(case)]).await?;
         let kept = self.store.answer(id).await.map_err(unreadable)?;
         let kept = kept.and_then(|body| serde_json::from_str(&body).ok());
         let why = match (kept, fault) {
-            (Some(Kept::Certificate(again)), _) => return Ok(Outcome::Again(again)),
+            (Some(Kept::Certificate(again)), _) if again.life().1 > case.now => {
+                return Ok(Outcome::Again(again));
+            }
+            // It has ended: to give it again would be to give nothing that counts.
+            (Some(Kept::Certificate(_)), _) => return Err(Stop::Error(Error::AlreadyDelivered)),
             (Some(Kept::Approval { asked, receipt }), _) => Refusal::Approval { asked, receipt },
             (Some(Kept::Key(text)), _) => Refusal::Form(Fault::Key(text)),
             (

@@ -119,7 +119,7 @@ pub(super) fn spend(
         })
     };
     let mut writes = Vec::with_capacity(8); // of a grant
-    writes.push(Write::NotFrozen(case.caller.principal().issuer.clone()));
+    writes.push(not_frozen(case));
     let proof = asked.map_or_else(|| case.proof(), |asked| asked.proof);
     writes.extend(spent_token(case, task, proof).map(row));
     writes.extend(case.dpop.map(|dpop| {
@@ -134,6 +134,11 @@ pub(super) fn spend(
         })
     }));
     writes
+}
+
+/// The caller's issuer may still bring callers when this is written.
+pub(super) fn not_frozen(case: &Case<'_>) -> Write {
+    Write::NotFrozen(case.caller.principal().issuer.clone())
 }
 
 /// The rows of a refusal of what could not be read.

@@ -1,5 +1,6 @@
 //! An event is one line, whatever is in it.
 
+use std::borrow::Cow;
 use std::io::{self, Write};
 
 /// Writes each event as one line: control, format and bidi characters inside of it become `\u{…}`, so that nothing a
@@ -18,18 +19,9 @@ impl<W: Write> Write for OneEach<W> {
     fn write(&mut self, event: &[u8]) -> io::Result<usize> {
         let text = String::from_utf8_lossy(event);
         let line = text.strip_suffix('\n').unwrap_or(&text);
-        if line.contains(is_illegal) {
-            let mut clean = String::with_capacity(line.len() + 64);
-            for character in line.chars() {
-                match is_illegal(character) {
-                    true => clean.extend(character.escape_unicode()),
-                    false => clean.push(character),
-                }
-            }
-            clean.push('\n');
-            self.0.write_all(clean.as_bytes())?;
-        } else {
-            self.0.write_all(event)?;
+        match legible(line) {
+            Cow::Borrowed(_) => self.0.write_all(event)?,
+            Cow::Owned(clean) => writeln!(self.0, "{clean}")?,
         }
         Ok(event.len())
     }
@@ -37,6 +29,21 @@ impl<W: Write> Write for OneEach<W> {
     fn flush(&mut self) -> io::Result<()> {
         self.0.flush()
     }
+}
+
+/// `text` as one line that moves no cursor: what must not be in it becomes `\u{…}`.
+pub(crate) fn legible(text: &str) -> Cow<'_, str> {
+    if !text.contains(is_illegal) {
+        return Cow::Borrowed(text);
+    }
+    let mut clean = String::with_capacity(text.len() + 64);
+    for character in text.chars() {
+        match is_illegal(character) {
+            true => clean.extend(character.escape_unicode()),
+            false => clean.push(character),
+        }
+    }
+    Cow::Owned(clean)
 }
 
 /// ESC too: `tracing-subscriber` escapes it in messages but not in values, so there are no colours either.

@@ -16,8 +16,6 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Metric, Registry, Unit};
 use stint_policy::Timestamp;
 
-use crate::noise::Noise;
-
 /// Everything that is counted in one process. Shared as `Arc`; counting takes no lock for longer than an addition and
 /// never fails.
 #[derive(Debug)]
@@ -25,8 +23,6 @@ pub struct Metrics {
     registry: Registry,
     counts: Counts,
     pub(crate) levels: Levels,
-    /// What was refused, for the ledger's roll-ups.
-    pub(crate) noise: Noise,
     /// When the newest checkpoint was signed, in milliseconds; 0 if not by this process.
     signed_at: AtomicI64,
 }
@@ -37,7 +33,6 @@ impl Default for Metrics {
         Metrics {
             counts: Counts::new(&mut registry),
             levels: Levels::new(&mut registry),
-            noise: Noise::default(),
             registry,
             signed_at: AtomicI64::new(0),
         }

@@ -20,6 +20,7 @@ use crate::authenticate::{Caller, Label, Refused};
 use crate::clock::Stopwatch;
 use crate::ids::{DecisionId, ErrorId};
 use crate::issue::{Error, Outcome};
+use crate::noise::Noise;
 use crate::random;
 
 tokio::task_local! {
@@ -49,7 +50,16 @@ struct Request {
     came: Came,
     watch: Stopwatch,
     facts: Mutex<Facts>,
-    metrics: Arc<Metrics>,
+    counted: Counted,
+}
+
+/// Where what it came to is counted.
+#[derive(Clone, Debug)]
+pub(crate) struct Counted {
+    /// For those who watch.
+    pub(crate) metrics: Arc<Metrics>,
+    /// For the ledger.
+    pub(crate) noise: Arc<Noise>,
 }
 
 /// The parts of a walk that are timed.
@@ -91,13 +101,13 @@ struct Facts {
 
 impl Trail {
     /// Begins the trail of a request.
-    pub(crate) fn begin(came: Came, metrics: Arc<Metrics>) -> Trail {
+    pub(crate) fn begin(came: Came, counted: Counted) -> Trail {
         Trail(Arc::new(Request {
             id: ErrorId::from_bytes(random::bytes()).to_string(),
             came,
             watch: Stopwatch::start(),
             facts: Mutex::default(),
-            metrics,
+            counted,
         }))
     }
 
@@ -295,15 +305,15 @@ impl Request {
     }
 
     fn count(&self, facts: &Facts, took: Duration) {
+        let Counted { metrics, noise } = &self.counted;
         if let Some(status) = facts.status {
             let route = Arc::clone(&self.came.route);
-            self.metrics.counted_request(route, status);
+            metrics.counted_request(route, status);
         }
         if let Some(reason) = facts.refused {
-            self.metrics.counted_rejection(facts.issuer.clone(), reason);
+            metrics.counted_rejection(facts.issuer.clone(), reason);
         }
         if let Some(reason) = facts.noise() {
-            let noise = &self.metrics.noise;
             noise.count(facts.issuer.as_deref(), reason, self.came.peer);
         }
         if facts.repeated {
@@ -313,10 +323,10 @@ impl Request {
             let issuer = facts.issuer.clone().unwrap_or_default();
             let [_, decide, ..] = facts.steps;
             let decide = decide.unwrap_or_default();
-            self.metrics.counted_decision(outcome, issuer, decide);
+            metrics.counted_decision(outcome, issuer, decide);
         }
         if let Some(kind) = facts.kind {
-            self.metrics.counted_grant(kind, took);
+            metrics.counted_grant(kind, took);
         }
     }
 

@@ -90,7 +90,7 @@ mod tests {
             "https://iam.googleapis.com/projects/1",
             "32555940559.apps.googleusercontent.com",
             "https://kubernetes.default.svc.cluster.local",
-            "npm:registry.npmjs.org",
+            "npm:registry.example",
         ] {
             assert!(is_foreign(foreign), "{foreign}");
         }
