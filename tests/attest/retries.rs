@@ -410,6 +410,37 @@ async fn a_certificate_that_has_ended_is_not_given_again() {
 }
 
 #[tokio::test]
+async fn a_policy_that_denies_by_now_mints_nothing_for_a_retry() {
+    let broker = TestBroker::start().await;
+    let (keyed, bare) = (Sent::x509(&broker).under("k"), Sent::x509(&broker));
+    let first = keyed.send(&broker).await;
+    drop(first.granted());
+    drop(bare.send(&broker).await.granted());
+    broker.write_policy(
+        "stop.cedar",
+        r#"@id("stop") @owner("Group::\"release\"")
+forbid (principal, action == Action::"deploy", resource in Environment::"staging");"#,
+    );
+    std::fs::remove_dir_all(broker.path("policy/tests")).unwrap();
+    let reloaded = broker.reload().await;
+    assert_eq!(reloaded.status, 200, "{}", reloaded.text());
+    // What they hold already they may read again; it is the same certificate, byte for byte.
+    assert_eq!(keyed.send(&broker).await.json(), first.json());
+    let fresh = keyed.clone().fresh(&broker).send(&broker).await;
+    assert_eq!(fresh.json(), first.json());
+    assert_eq!(bare.send(&broker).await.status, 201);
+    for anew in [
+        Sent::x509(&broker),
+        Sent::x509(&broker).under("another"),
+        Sent::jwt(&broker),
+    ] {
+        drop(anew.send(&broker).await.refused(Code::Denied));
+    }
+    assert_eq!(entries(&broker, "granted").await, 2);
+    broker.finish().await;
+}
+
+#[tokio::test]
 async fn what_cannot_be_asked_for_any_more_is_forgotten() {
     let mut broker = TestBroker::start().await;
     let sent = Sent::x509(&broker).under("k").member("ttl_s", json!(60));

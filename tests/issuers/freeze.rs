@@ -145,10 +145,9 @@ async fn no_grant_follows_the_freeze_that_covers_it() {
         }
     });
     let statuses = together(asks).await;
-    assert!(
-        statuses.iter().all(|status| [0, 201, 400].contains(status)),
-        "{statuses:?}"
-    );
+    // 503: a busy machine did not come to look at it in time, and granted nothing.
+    let known = |status: &u16| [0, 201, 400, 503].contains(status);
+    assert!(statuses.iter().all(known), "{statuses:?}");
     let export = broker.export().await;
     let seq = |entry: &stint_tests::after::Entry| entry.header["seq"].as_u64().unwrap();
     let frozen = seq(&export.of("frozen")[0]);

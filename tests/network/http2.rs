@@ -274,6 +274,35 @@ async fn a_body_that_never_ends_holds_no_place() {
     broker.finish().await;
 }
 
+/// Many streams are not many bodies in memory: what has no room waits until another has arrived.
+#[tokio::test]
+async fn bodies_that_are_half_here_have_so_much_room_and_no_more() {
+    let broker = TestBroker::with().tls().start().await;
+    let (mut client, _) = connect(&broker).await;
+    let mut post = || {
+        let request = Request::post("https://localhost:8640/v1/grants")
+            .header("authorization", "Bearer x.x.x")
+            .header("content-type", "application/json")
+            .body(())
+            .unwrap();
+        client.send_request(request, false).unwrap()
+    };
+    let mut halves: Vec<_> = (0..4).map(|_| post()).collect();
+    for (_, stream) in &mut halves {
+        stream.send_data("{".into(), false).unwrap();
+    }
+    let (mut answer, mut stream) = post();
+    stream.send_data("{}".into(), true).unwrap();
+    let early = tokio::time::timeout(Duration::from_millis(300), &mut answer).await;
+    assert!(early.is_err(), "there was room for a fifth: {early:?}");
+    let (first, mut rest) = halves.remove(0);
+    rest.send_data("}".into(), true).unwrap();
+    assert_eq!(first.await.unwrap().status(), 400);
+    let late = tokio::time::timeout(PATIENCE, answer).await.unwrap();
+    assert_eq!(late.unwrap().status(), 400);
+    broker.finish().await;
+}
+
 #[tokio::test]
 async fn a_drain_ends_what_is_open_and_says_goodbye() {
     let mut broker = TestBroker::with().tls().start().await;

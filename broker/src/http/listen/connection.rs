@@ -19,7 +19,7 @@ use hyper::service::Service;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::Sleep;
 
 use super::Bounds;
@@ -28,6 +28,7 @@ use super::head::{MAX_FIELDS, MAX_HEAD};
 use super::link::{Arrival, Link, Other, Visit};
 use super::phase::{Phase, reached};
 use crate::clock::Stopwatch;
+use crate::http::MAX_BODY;
 
 /// What a connection is served with.
 #[derive(Clone, Debug)]
@@ -133,6 +134,8 @@ struct Door {
     router: TowerToHyperService<Router>,
     link: Arc<Link>,
     body: Duration,
+    /// Room for bodies that are on their way, in KiB.
+    room: Arc<Semaphore>,
 }
 
 impl Door {
@@ -141,6 +144,7 @@ impl Door {
             router: TowerToHyperService::new(serving.router.clone()),
             link: Arc::clone(link),
             body: serving.bounds.body,
+            room: Arc::new(Semaphore::new(ROOM)),
         }
     }
 }
@@ -155,17 +159,21 @@ impl Service<axum::http::Request<Incoming>> for Door {
         let link = Arc::clone(&self.link);
         let (version, late) = (request.version(), Late::default());
         let whole = Whole(Arc::clone(&link), visit.arrival());
-        let mut request = request.map(|body| arriving(body, whole, (self.body, &late)));
-        let extensions = request.extensions_mut();
-        extensions.insert(late);
-        extensions.insert(Arc::clone(&link));
-        match link.other() {
-            Other::Peer(peer) => drop(extensions.insert(peer.clone())),
-            Other::Operator(operator) => drop(extensions.insert(*operator)),
-        }
-        let answer = self.router.call(request);
+        let (router, limit) = (self.router.clone(), self.body);
+        let room = Arc::clone(&self.room).acquire_many_owned(kib(request.body()));
         Box::pin(async move {
-            let mut response = answer.await?;
+            // Nobody closes it.
+            let room = room.await.ok();
+            let arrives = |body| arriving(body, (whole, room), (limit, &late));
+            let mut request = request.map(arrives);
+            let extensions = request.extensions_mut();
+            extensions.insert(late.clone());
+            extensions.insert(Arc::clone(&link));
+            match link.other() {
+                Other::Peer(peer) => drop(extensions.insert(peer.clone())),
+                Other::Operator(operator) => drop(extensions.insert(*operator)),
+            }
+            let mut response = router.call(request).await?;
             visit.answers();
             if version < Version::HTTP_2 && link.is_ending() {
                 let close = HeaderValue::from_static("close");
@@ -174,6 +182,13 @@ impl Service<axum::http::Request<Incoming>> for Door {
             Ok(response.map(|body| Body::new(Leaving { body, visit })))
         })
     }
+}
+
+/// How much room a body may need: what it says, or the most that is taken.
+fn kib(body: &Incoming) -> u32 {
+    let most = MAX_BODY as u64;
+    let bytes = body.size_hint().upper().map_or(most, |said| said.min(most));
+    u32::try_from(bytes.div_ceil(1_024)).unwrap_or(64)
 }
 
 /// Whether a body came too late; a request extension.
@@ -188,7 +203,11 @@ impl Late {
 }
 
 /// A request's body, which has its time to arrive.
-fn arriving(body: Incoming, whole: Whole, (limit, late): (Duration, &Late)) -> Body {
+fn arriving(
+    body: Incoming,
+    (whole, room): (Whole, Option<OwnedSemaphorePermit>),
+    (limit, late): (Duration, &Late),
+) -> Body {
     if body.is_end_stream() {
         whole.is_so();
         return Body::empty();
@@ -196,6 +215,7 @@ fn arriving(body: Incoming, whole: Whole, (limit, late): (Duration, &Late)) -> B
     Body::new(Arriving {
         body,
         whole,
+        room,
         since: Stopwatch::start(),
         limit,
         late: late.clone(),
@@ -215,6 +235,8 @@ impl Whole {
 struct Arriving {
     body: Incoming,
     whole: Whole,
+    /// Given back when all of it is here.
+    room: Option<OwnedSemaphorePermit>,
     since: Stopwatch,
     limit: Duration,
     late: Late,
@@ -232,6 +254,7 @@ impl HttpBody for Arriving {
         if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(context) {
             if frame.is_none() || self.body.is_end_stream() {
                 self.whole.is_so();
+                self.room = None;
             }
             return Poll::Ready(frame.map(|frame| frame.map_err(Into::into)));
         }
@@ -290,5 +313,8 @@ const PONG: Duration = Duration::from_secs(10);
 /// A body of the largest size, and four of them.
 const STREAM_WINDOW: u32 = 64 * 1024;
 const CONNECTION_WINDOW: u32 = 256 * 1024;
+/// KiB of bodies that may be half here at once on a connection, so that 64 streams do not hold 64 bodies: four of the
+/// largest, twenty and more as callers send them. Others wait for their turn, as their streams do by HTTP/2's own window.
+const ROOM: usize = 256;
 /// Of an answer, per stream.
 const SEND_BUFFER: usize = 64 * 1024;
