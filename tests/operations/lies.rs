@@ -55,7 +55,7 @@ pub(crate) fn all(broker: &TestBroker) -> Vec<Lie> {
             ),
         ),
         lie("early", with(broker, &[("nbf", json!(now + 120))])),
-        lie("lifetime", with(broker, &[("exp", json!(now + 601))])),
+        lie("lifetime", with(broker, &[("exp", json!(now + 700))])),
         lie("claims", with(broker, &[("repository_id", json!(456_789))])),
         lie(
             "event",
