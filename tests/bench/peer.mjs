@@ -27,6 +27,7 @@ const provider = new Provider(issuer, {
     grant_types: ['client_credentials'],
     redirect_uris: [],
     response_types: [],
+    id_token_signed_response_alg: 'ES256',
     token_endpoint_auth_method: 'private_key_jwt',
     token_endpoint_auth_signing_alg: 'RS256',
     jwks: { keys: [{ ...rsa.publicKey.export({ format: 'jwk' }), kid: 'ci', use: 'sig', alg: 'RS256' }] },

@@ -1,7 +1,7 @@
 //! What a grant costs, against what its raw parts cost in the same run:
 //!
 //! ```text
-//! cargo bench -p stint-tests --bench walk [-- --quick --json --only 'JWT at 32' --only doors]
+//! cargo bench -p stint-tests --bench walk [-- --quick --json --only 'JWT at 32' | --only doors]
 //! ```
 //!
 //! A real broker (its own runtime with two workers, SQLite on the disk of `target`, durable commits) is asked over
@@ -22,7 +22,10 @@
 //!   `1 / (parts + load + sync)`. `of ceiling` is grants/s over that.
 //!
 //! Processor time is the scheduler's own (`/proc/self/task/*/schedstat`), for parts and broker alike. A busy machine lowers
-//! grants/s at once and `efficiency` a little, since a cold cache is nobody's own: run it alone. It is over in 4 minutes.
+//! grants/s at once and `efficiency` a little, since a cold cache is nobody's own: run it alone. It is over in 7 minutes.
+//!
+//! Beside it: a peer that does half of the work (`peer`), the token endpoint over TLS, refusals, floods and many
+//! connections (`doors`), decisions alone, and the programs.
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
