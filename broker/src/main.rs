@@ -22,6 +22,8 @@ use stint_broker::start::{self, Absent};
 use stint_broker::{dev, http, init, store, telemetry};
 use tokio::net::{TcpListener, UnixListener};
 
+use operate::ConfigFile;
+
 /// Stint: short-lived credentials for one unit of work, each one recorded before it is signed.
 #[derive(Debug, Parser)]
 #[command(name = "stintd", version, about, disable_help_subcommand = true)]
@@ -34,14 +36,8 @@ struct Args {
 enum Command {
     /// Check a config and its policies, without network or database.
     Check {
-        /// The file.
-        #[arg(
-            short,
-            long,
-            env = "STINT_CONFIG",
-            default_value = "/etc/stint/stint.toml"
-        )]
-        config: PathBuf,
+        #[command(flatten)]
+        file: ConfigFile,
         /// Print the JSON Schema of stint.toml instead.
         #[arg(long)]
         schema: bool,
@@ -64,14 +60,8 @@ enum Command {
     },
     /// Look at everything an operator would, and say what to do about it.
     Doctor {
-        /// The file.
-        #[arg(
-            short,
-            long,
-            env = "STINT_CONFIG",
-            default_value = "/etc/stint/stint.toml"
-        )]
-        config: PathBuf,
+        #[command(flatten)]
+        file: ConfigFile,
         /// How to print.
         #[arg(short, long, default_value = "text")]
         output: operate::Output,
@@ -97,14 +87,8 @@ enum Command {
     },
     /// Run the broker.
     Serve {
-        /// The file.
-        #[arg(
-            short,
-            long,
-            env = "STINT_CONFIG",
-            default_value = "/etc/stint/stint.toml"
-        )]
-        config: PathBuf,
+        #[command(flatten)]
+        file: ConfigFile,
     },
     /// Take evidence again that was frozen.
     Unfreeze(operate::Freeze),
@@ -122,9 +106,9 @@ async fn finish(command: Command) -> ExitCode {
     let ok = |()| ExitCode::SUCCESS;
     let done = match command {
         Command::Check { schema: true, .. } => print(&config::schema()).map(ok),
-        Command::Check { config, .. } => check(&config).map(ok),
+        Command::Check { file, .. } => check(&file.config).map(ok),
         Command::Dev { port, policy } => run_dev(dev::Options { port, policy }).await.map(ok),
-        Command::Doctor { config, output } => operate::doctor(&config, output).await,
+        Command::Doctor { file, output } => operate::doctor(&file.config, output).await,
         Command::Freeze(what) => operate::freeze("/v1/freeze", what).await,
         Command::Help { topic, table } => help(topic.as_deref(), table.as_deref()).map(ok),
         Command::Init {
@@ -136,7 +120,7 @@ async fn finish(command: Command) -> ExitCode {
             .await
             .map(ok),
         Command::Issuer(command) => operate::issuer(command).await,
-        Command::Serve { config } => run_serve(&config).await.map(ok),
+        Command::Serve { file } => run_serve(&file.config).await.map(ok),
         Command::Unfreeze(what) => operate::freeze("/v1/unfreeze", what).await,
     };
     match done {

@@ -12,17 +12,24 @@ use stint_broker::clock::{Clock as _, SystemClock};
 use stint_broker::config::{Config, KeyFile, Secret};
 use stint_broker::doctor::{self, Finding, Unreached, Verdict};
 
-/// Which broker.
+/// The config of a broker.
 #[derive(Debug, Args)]
-pub(crate) struct Running {
-    /// Its config, which says where its socket is.
+pub(crate) struct ConfigFile {
+    /// The broker's config.
     #[arg(
         short,
         long,
         env = "STINT_CONFIG",
         default_value = "/etc/stint/stint.toml"
     )]
-    config: PathBuf,
+    pub(crate) config: PathBuf,
+}
+
+/// Which broker: that of a config, which says where its socket is.
+#[derive(Debug, Args)]
+pub(crate) struct Running {
+    #[command(flatten)]
+    file: ConfigFile,
     /// Its socket, without looking into a config.
     #[arg(long)]
     socket: Option<PathBuf>,
@@ -61,14 +68,8 @@ pub(crate) enum Issuer {
     Test {
         /// NAME of [issuer.NAME].
         name: String,
-        /// The config.
-        #[arg(
-            short,
-            long,
-            env = "STINT_CONFIG",
-            default_value = "/etc/stint/stint.toml"
-        )]
-        config: PathBuf,
+        #[command(flatten)]
+        file: ConfigFile,
         /// A file with a token, which only you can read; `-` is stdin. It is never shown or kept.
         #[arg(long)]
         token_file: Option<PathBuf>,
@@ -107,9 +108,9 @@ pub(crate) async fn issuer(command_: Issuer) -> anyhow::Result<ExitCode> {
         }
         Issuer::Test {
             name,
-            config,
+            file,
             token_file,
-        } => test(&config, &name, token_file).await,
+        } => test(&file.config, &name, token_file).await,
     }
 }
 
@@ -163,7 +164,7 @@ fn token(path: PathBuf) -> anyhow::Result<Secret<String>> {
 async fn command(running: &Running, path: &str, body: &Value) -> anyhow::Result<ExitCode> {
     let socket = match &running.socket {
         Some(socket) => socket.clone(),
-        None => Config::load(&running.config)?.config.ops.socket,
+        None => Config::load(&running.file.config)?.config.ops.socket,
     };
     let (status, answer) = match doctor::ask(&socket, path, Some(body)).await {
         Ok(answered) => answered,
