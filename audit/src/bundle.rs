@@ -14,6 +14,7 @@ use serde_json::Value;
 use crate::Digest;
 use crate::entry::Header;
 use crate::note::VerifierKey;
+use crate::record;
 use crate::tree::Growth;
 
 /// What this is and how to check it by hand.
@@ -32,6 +33,12 @@ pub const BODIES: &str = "bodies.tsv";
 pub const OPENINGS: &str = "openings.tsv";
 /// Folder of `SEQ.tlog-proof`: entries outside the range that it refers to.
 pub const RECEIPTS: &str = "receipts/";
+/// Folder of `SEQ.tlog-proof`: log keys that were handed over to, each under a checkpoint that both keys signed.
+pub const HANDOVER: &str = "handover/";
+/// Folder of `POL/PATH`: files of the policy sets that decided.
+pub const POLICIES: &str = "policies/";
+/// The JavaScript verifier, one page that needs no network.
+pub const VERIFY_HTML: &str = "verify.html";
 /// Verifier keys of the log, for convenience: a careful auditor uses his own copy.
 pub const KEYS: &str = "trust/log.vkeys";
 
@@ -45,6 +52,12 @@ pub trait BundleSource {
 
     /// The names of all files.
     fn names(&self) -> Vec<String>;
+
+    /// What was found to be wrong with the container while files were read, in words. Then nothing that was read
+    /// from it counts: where it broke off depends on how it was read.
+    fn fault(&self) -> Option<String> {
+        None
+    }
 }
 
 /// Where a bundle is written to: one file after the other.
@@ -99,10 +112,14 @@ pub struct Manifest {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub filter: Option<Value>,
     /// Which bodies are all here.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "record::maybe",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub promise: Option<Promise>,
     /// Files with length and hash.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "record::list")]
     pub files: Vec<FileClaim>,
 }
 
@@ -189,6 +206,8 @@ pub struct Contents<'a> {
     pub openings: &'a [(Digest, String, Digest)],
     /// Verifier keys of the log.
     pub keys: &'a [VerifierKey],
+    /// Any other files, by name: `policies/POL/…`, `handover/…`, `trust/…`, `verify.html`.
+    pub files: &'a [(String, Vec<u8>)],
 }
 
 /// Headers of a range, in order, exact bytes.
@@ -257,6 +276,9 @@ pub fn write(
             .iter()
             .try_for_each(|key| writeln!(w, "{key}"))
     })?;
+    for (name, bytes) in contents.files {
+        out.file(name, |w| w.write_all(bytes))?;
+    }
     manifest.v = 1;
     manifest.files = out.claims;
     serde_json::to_writer_pretty(out.sink.start(MANIFEST)?, &manifest)?;
@@ -326,9 +348,14 @@ Check it with your own copy of `stint` and a log key you got by another road tha
 
     stint ledger verify FILE --key VKEY
 
+verify.html, if it is here, does the same in a browser, from disk and without a network; a careful auditor uses their
+own copy of it. Give it the files of this folder, or the file they came in.
+
 What is in it: headers.jsonl has every header of the range, one a line; each is a leaf of an RFC 6962 Merkle
 tree and names the leaf before it. bodies.tsv has the bodies that were disclosed, `seq TAB body`; each hashes to
 its header's `body`. checkpoint is a C2SP signed note over the tree's root; proof.json ties the two together.
+receipts/ has C2SP tlog-proofs of entries outside the range that it refers to, policies/ the Cedar policies that
+decided, by their content address, openings.tsv identities that were disclosed by name.
 manifest.json and trust/ are claims and conveniences, not evidence.
 
 By hand, with openssl and coreutils: the first command prints `prev` of line 2, the second `body` of the header
@@ -337,7 +364,7 @@ whose seq stands before the first body (each less the `=` at its end).
     (printf '\0'; sed -n 1p headers.jsonl | tr -d '\n') | openssl dgst -sha256 -binary | basenc --base64url
     sed -n 1p bodies.tsv | cut -f2- | tr -d '\n' | openssl dgst -sha256 -binary | basenc --base64url
 
-The checkpoint is readable by every C2SP tlog-checkpoint tool, the tree by every RFC 6962 one.
+The checkpoint and the receipts are readable by every C2SP tlog tool, the tree by every RFC 6962 one.
 "#
     )
 }

@@ -4,6 +4,8 @@
 //! stories. Nothing here commits: the one committer extends the head in memory, writes what the batch holds in
 //! one transaction, and only after COMMIT calls `durable`, which signs the checkpoint and makes the receipts.
 
+mod follow;
+
 use std::fmt;
 use std::sync::Arc;
 
@@ -11,12 +13,14 @@ use ring::hmac::{self, HMAC_SHA256};
 
 use crate::canonical::MAX_INTEGER;
 use crate::checkpoint::Checkpoint;
-use crate::entry::{Entry, FormError, Header};
+use crate::entry::{Entry, FormError, Header, Sealed};
 use crate::kind::{Granted, What};
 use crate::note::LogKey;
 use crate::receipt::Proof;
 use crate::tree::{self, Frontier, Growth};
 use crate::{Digest, canonical};
+
+pub use follow::FollowError;
 
 /// Most entries in one batch.
 pub const MAX_BATCH: usize = 512;
@@ -227,21 +231,43 @@ impl Head {
         now_ms: u64,
         entries: Vec<Entry>,
     ) -> Result<Batch, ExtendError> {
+        let sealed = entries.into_iter().enumerate().map(|(index, entry)| {
+            let id = entry.id.clone();
+            let sealed = entry.seal();
+            sealed.map_err(|source| ExtendError::Entry { index, id, source })
+        });
+        let sealed: Vec<_> = sealed.collect::<Result<_, _>>()?;
+        self.extend_sealed(node, now_ms, &sealed.iter().collect::<Vec<_>>())
+    }
+
+    /// As [`Self::extend`], with entries whose bodies have their bytes already. They may be chained again behind
+    /// another head.
+    ///
+    /// # Errors
+    /// As [`Self::extend`].
+    pub fn extend_sealed(
+        &self,
+        node: &str,
+        now_ms: u64,
+        entries: &[&Sealed],
+    ) -> Result<Batch, ExtendError> {
         if entries.is_empty() || entries.len() > MAX_BATCH {
             return Err(ExtendError::Size(entries.len()));
         }
         let ts = now_ms.max(self.last_ts);
-        if ts > MAX_INTEGER || self.size() > MAX_INTEGER - tree::count(&entries) {
+        if ts > MAX_INTEGER || self.size() > MAX_INTEGER - tree::count(entries) {
             return Err(ExtendError::Range);
         }
         let mut draft = Draft::new(self, node, ts, entries.len());
-        for (index, entry) in entries.into_iter().enumerate() {
+        for (index, sealed) in entries.iter().enumerate() {
             if draft.closed {
                 return Err(ExtendError::Closed(draft.log));
             }
-            let id = entry.id.clone();
-            let added = draft.add(entry);
-            added.map_err(|source| ExtendError::Entry { index, id, source })?;
+            draft.add(sealed).map_err(|source| ExtendError::Entry {
+                index,
+                id: sealed.entry.id.clone(),
+                source,
+            })?;
         }
         Ok(draft.finish(self))
     }
@@ -277,21 +303,21 @@ impl Draft {
         }
     }
 
-    fn add(&mut self, entry: Entry) -> Result<(), FormError> {
-        let body = entry.body.bytes()?;
+    fn add(&mut self, sealed: &Sealed) -> Result<(), FormError> {
+        let Sealed { entry, body } = sealed;
         let header = Header {
             log: Arc::clone(&self.log),
             seq: self.seq,
             prev: self.prev,
             ts: self.ts,
             node: Arc::clone(&self.node),
-            id: entry.id,
+            id: entry.id.clone(),
             subj: entry.subj,
             by: entry.by,
             behalf: entry.behalf,
             pol: entry.pol,
-            body: Digest::of(&body),
-            what: entry.what,
+            body: Digest::of(body),
+            what: entry.what.clone(),
         };
         let bytes = header.bytes()?;
         // INVARIANT: what is hashed here is what a strict reader accepts, or the log could not be verified.
@@ -302,7 +328,7 @@ impl Draft {
         self.hashes.push(self.prev);
         self.entries.push(header);
         self.headers.push(bytes);
-        self.bodies.push(body);
+        self.bodies.push(body.clone());
         Ok(())
     }
 

@@ -14,6 +14,7 @@ use serde_json::{Map, Value};
 use crate::Digest;
 use crate::canonical::{self, CanonicalError, LintError, MAX_BODY, MAX_DEPTH};
 use crate::kind::{Erased, Need, What};
+use crate::record;
 
 /// The version of the header's form.
 pub const VERSION: u64 = 1;
@@ -36,6 +37,26 @@ pub struct Entry {
     pub what: What,
     /// All that may be personal or private.
     pub body: Body,
+}
+
+/// An entry whose body has its bytes: what they are does not change any more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sealed {
+    /// The entry.
+    pub entry: Entry,
+    /// The exact bytes of its body.
+    pub body: Vec<u8>,
+}
+
+impl Entry {
+    /// Gives the body its bytes.
+    ///
+    /// # Errors
+    /// As [`Body::bytes`].
+    pub fn seal(self) -> Result<Sealed, FormError> {
+        let body = self.body.bytes()?;
+        Ok(Sealed { entry: self, body })
+    }
 }
 
 /// The private half of an entry.
@@ -78,7 +99,7 @@ impl Body {
         }
 
         let value = canonical::lint(bytes, MAX_BODY, MAX_DEPTH)?;
-        let wire: Wire = serde_json::from_value(value).map_err(FormError::Shape)?;
+        let wire: Wire = record::one(value).map_err(FormError::Shape)?;
         let salt = BASE64URL_NOPAD.decode(wire.salt.as_bytes()).ok();
         let salt = salt.and_then(|salt| salt.try_into().ok());
         Ok(Self {
@@ -211,7 +232,7 @@ impl Header {
         {
             return Err(FormError::Version(v));
         }
-        let wire: Wire = serde_json::from_value(value).map_err(FormError::Shape)?;
+        let wire: Wire = record::one(value).map_err(FormError::Shape)?;
         let header = Self {
             log: wire.log.into(),
             seq: wire.seq,

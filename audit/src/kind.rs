@@ -98,6 +98,9 @@ pub(crate) enum Need {
 /// Declares the registry: variant, word, prefix of the id, and whether `subj`, `by`, `behalf`, `pol` are there.
 macro_rules! kinds {
     ($($kind:ident = $word:literal $prefix:literal [$subj:ident $by:ident $behalf:ident $pol:ident])+) => {
+        /// The word of each kind.
+        pub const KINDS: &[&str] = &[$($word),+];
+
         /// What one entry says, by kind.
         #[derive(Debug, Clone, PartialEq, Eq)]
         #[non_exhaustive]

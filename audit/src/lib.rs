@@ -8,10 +8,13 @@
 //!
 //! In reading order: a [`Digest`] and the one spelling of a JSON value ([`canonical`]); what an entry says
 //! ([`kind`], [`entry`]) and whom it is about ([`subject`]); how entries become a tree ([`tree`]) and a chain
-//! ([`chain`]); the C2SP texts ([`note`], [`checkpoint`], [`receipt`], [`tile`]); what an auditor is handed
-//! ([`bundle`]), whom he trusts ([`trust`]) and what he finds ([`mod@verify`]).
+//! ([`chain`]); the C2SP texts ([`note`], [`checkpoint`], [`receipt`], [`tile`], [`cosign`],
+//! [`witness`]); what an auditor is handed
+//! ([`bundle`]), whom he trusts ([`trust`]), what he finds ([`mod@verify`]) and which entries he looks at
+//! ([`sample`]).
 
 mod digest;
+mod record;
 
 pub mod canonical;
 pub mod kind;
@@ -23,18 +26,21 @@ pub mod chain;
 pub mod tree;
 
 pub mod checkpoint;
+pub mod cosign;
 pub mod note;
 pub mod receipt;
 pub mod tile;
+pub mod witness;
 
 pub mod bundle;
+pub mod sample;
 pub mod trust;
 pub mod verify;
 
 pub use chain::{Batch, Durable, Head, Receipt};
 pub use checkpoint::Checkpoint;
 pub use digest::Digest;
-pub use entry::{Body, Entry, Header};
+pub use entry::{Body, Entry, Header, Sealed};
 pub use kind::What;
 pub use note::LogKey;
 pub use subject::Pseudonyms;

@@ -111,6 +111,15 @@ impl Note {
         &self.signatures
     }
 
+    /// The lines of keys in `known`, none of them checked.
+    pub fn lines_of<'n>(
+        &'n self,
+        known: &'n [VerifierKey],
+    ) -> impl Iterator<Item = &'n Signature> {
+        let made = |line: &&Signature| known.iter().any(|key| key.made(line));
+        self.signatures.iter().filter(made)
+    }
+
     /// Checks every signature of a key in `known` and returns those keys, none if no known key signed.
     ///
     /// # Errors
@@ -262,6 +271,8 @@ impl FromStr for VerifierKey {
 pub struct LogKey {
     pair: Ed25519KeyPair,
     public: VerifierKey,
+    /// Keys of the same log that sign beside it, while one takes over from another.
+    beside: Vec<LogKey>,
 }
 
 impl LogKey {
@@ -287,7 +298,25 @@ impl LogKey {
             return Err(KeyError::Private);
         };
         let public = VerifierKey::new(origin, key)?;
-        Ok(Self { pair, public })
+        Ok(Self {
+            pair,
+            public,
+            beside: Vec::new(),
+        })
+    }
+
+    /// Lets `other` sign beside this one: both signatures stand under every note (LEDGER.md §12, rotation).
+    #[must_use]
+    pub fn beside(mut self, other: Self) -> Self {
+        self.beside.push(other);
+        self
+    }
+
+    /// The public halves, this one's first.
+    #[must_use]
+    pub fn all_public(&self) -> Vec<VerifierKey> {
+        let beside = self.beside.iter().map(|key| key.public.clone());
+        std::iter::once(self.public.clone()).chain(beside).collect()
     }
 
     /// The public half.
@@ -302,15 +331,20 @@ impl LogKey {
         self.public.to_string()
     }
 
-    /// The note of `text`, which ends in LF, with this key's signature.
+    /// The note of `text`, which ends in LF, with this key's signature, and those of the keys beside it.
     #[must_use]
     pub fn sign(&self, text: &str) -> String {
-        let signature = Signature {
-            name: self.public.name.clone(),
-            key_id: self.public.key_id,
-            bytes: self.pair.sign(text.as_bytes()).as_ref().to_vec(),
-        };
-        format!("{text}\n{signature}\n")
+        let mut note = format!("{text}\n");
+        for key in std::iter::once(self).chain(&self.beside) {
+            let signature = Signature {
+                name: key.public.name.clone(),
+                key_id: key.public.key_id,
+                bytes: key.pair.sign(text.as_bytes()).as_ref().to_vec(),
+            };
+            note.push_str(&signature.to_string());
+            note.push('\n');
+        }
+        note
     }
 }
 
@@ -322,8 +356,9 @@ impl fmt::Debug for LogKey {
     }
 }
 
-/// Key names hold no `+` and no white space.
-fn is_name(name: &str) -> bool {
+/// Whether a key can be called this: key names hold no `+` and no white space.
+#[must_use]
+pub fn is_name(name: &str) -> bool {
     !name.is_empty() && !name.contains(|c: char| c == '+' || c.is_whitespace())
 }
 

@@ -1,10 +1,17 @@
 //! C2SP `tlog-tiles`: which tiles a size has, where they lie and what is in them (LEDGER.md §13). Paths and
 //! bytes only; writing them, in what order and never over other bytes, is the exporter's.
 
+mod edge;
+mod plan;
+
 use std::fmt;
 
 use crate::Digest;
+use crate::checkpoint::decimal;
 use crate::tree;
+
+pub use edge::{Edge, Full};
+pub use plan::{Hashes, Plan};
 
 /// Hashes in a full tile; a level's nodes are the roots of full tiles one level down.
 pub const WIDTH: u64 = 256;
@@ -33,6 +40,50 @@ impl Tile {
                 width,
             })
         })
+    }
+
+    /// The tile (`level`, `index`) of a log of `size` entries, as wide as it is there. `None` if it has none.
+    #[must_use]
+    pub fn at(level: u8, index: u64, size: u64) -> Option<Self> {
+        let hashes = size.checked_shr(8 * u32::from(level))?;
+        let before = index.checked_mul(WIDTH)?;
+        let width = hashes.saturating_sub(before).min(WIDTH);
+        (width > 0).then_some(Self {
+            level,
+            index,
+            width,
+        })
+    }
+
+    /// The sizes of a log at which this tile is exactly as wide as it is: from the first to before the second. `None`
+    /// beyond what sizes can be. A full tile stays as it is.
+    #[must_use]
+    pub fn sizes(&self) -> Option<(u64, u64)> {
+        let hashes = self.index.checked_mul(WIDTH)?.checked_add(self.width)?;
+        let unit = 1_u64.checked_shl(8 * u32::from(self.level))?;
+        let first = hashes.checked_mul(unit)?;
+        match self.width {
+            WIDTH => Some((first, u64::MAX)),
+            _ => Some((first, first.checked_add(unit)?)),
+        }
+    }
+
+    /// Reads `N[.p/W]` of a tile of `level`, in its one spelling.
+    #[must_use]
+    pub fn parse(level: u8, place: &str) -> Option<Self> {
+        let (index, width) = match place.split_once(".p/") {
+            Some((index, width)) => (index, decimal(width)?),
+            None => (place, WIDTH),
+        };
+        let digits = index.split('/').map(|group| group.trim_start_matches('x'));
+        let digits: String = digits.collect();
+        let tile = Self {
+            level,
+            index: digits.parse().ok()?,
+            width,
+        };
+        let fits = level < 8 && (1..=WIDTH).contains(&width);
+        (fits && tile.place().to_string() == place).then_some(tile)
     }
 
     /// `tile/L/N[.p/W]`.
@@ -80,6 +131,14 @@ pub fn hash_bytes(hashes: &[Digest]) -> Vec<u8> {
         .iter()
         .flat_map(|hash| *hash.as_bytes())
         .collect::<Vec<_>>()
+}
+
+/// The hashes of a tile's bytes, 1 to [`WIDTH`] of 32 bytes. `None` for bytes that are no tile.
+#[must_use]
+pub fn hashes(bytes: &[u8]) -> Option<Vec<Digest>> {
+    let (hashes, rest) = bytes.as_chunks::<32>();
+    let fits = rest.is_empty() && (1..=WIDTH).contains(&tree::count(hashes));
+    fits.then(|| hashes.iter().copied().map(Digest::from_bytes).collect())
 }
 
 /// The hash one level up that stands for a full tile: the root over its 256 hashes. `None` for a partial one.

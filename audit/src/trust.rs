@@ -1,8 +1,12 @@
 //! Whom an auditor trusts: keys he pinned and checkpoints he remembers, his own and nobody else's. Nothing a
 //! bundle carries ever gets in here.
 
+mod policy;
+
 use crate::checkpoint::Checkpoint;
 use crate::note::{KeyError, VerifierKey};
+
+pub use policy::{Evaluation, Fault, Log, MAX_BYTES, Policy, PolicyError, Witness};
 
 /// Pinned keys and a remembered checkpoint.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -11,6 +15,8 @@ pub struct Trust {
     pub keys: Vec<VerifierKey>,
     /// The newest checkpoint of this log that was verified here before.
     pub remembered: Option<Checkpoint>,
+    /// Which witnesses must have cosigned.
+    pub policy: Option<Policy>,
 }
 
 /// A line of a key file that is no verifier key.
@@ -41,6 +47,16 @@ impl Trust {
         Ok(trust)
     }
 
+    /// Trusts what `policy` says: the keys of its logs, and its witnesses.
+    #[must_use]
+    pub fn from_policy(policy: Policy) -> Self {
+        Self {
+            keys: policy.logs().iter().map(|log| log.key.clone()).collect(),
+            remembered: None,
+            policy: Some(policy),
+        }
+    }
+
     /// The keys pinned for `log`.
     pub(crate) fn keys_of(&self, log: &str) -> Vec<VerifierKey> {
         let named = self.keys.iter().filter(|key| key.name() == log);
@@ -50,7 +66,7 @@ impl Trust {
 
 #[cfg(test)]
 mod tests {
-    use super::Trust;
+    use super::{Policy, Trust};
     use crate::note::KeyError;
 
     const VKEY: &str = "example.com/foo+530d903a+AekyeRrm56hApGFkyQR4ZCbV54Id2LKaANYcrnKv3U2k";
@@ -60,6 +76,14 @@ mod tests {
         let trust = Trust::from_keys(&format!("# ours\n\n{VKEY} # since 2026\n")).unwrap();
         assert_eq!(trust.keys_of("example.com/foo").len(), 1);
         assert_eq!(trust.keys_of("example.com/bar").len(), 0);
+    }
+
+    #[test]
+    fn a_policy_pins_the_keys_of_its_logs() {
+        let policy = Policy::parse(format!("log {VKEY}\nquorum none\n").as_bytes()).unwrap();
+        let trust = Trust::from_policy(policy.clone());
+        assert_eq!(trust.keys_of("example.com/foo").len(), 1);
+        assert_eq!(trust.policy, Some(policy));
     }
 
     #[test]

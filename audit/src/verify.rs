@@ -5,35 +5,40 @@
 //! verdict names its own first bad seq. What this version cannot check is `incomplete`, never `ok`.
 
 mod bodies;
+mod handover;
 mod lines;
 mod ranges;
+mod replay;
 mod report;
+mod seen;
+mod signed;
 mod walk;
 
 use std::io::Read;
 
 use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
 
 use crate::Digest;
 use crate::bundle::{self, BundleSource, Manifest, Proofs};
 use crate::canonical::MAX_INTEGER;
 use crate::checkpoint::Checkpoint;
-use crate::note::{Note, NoteError};
+use crate::entry::Header;
+use crate::note::Note;
+use crate::record;
 use crate::tree::{Frontier, verify_consistency};
 use crate::trust::Trust;
 
 pub use report::{Name, Report, State, Verdict};
 
 use bodies::Outside;
+use handover::Handovers;
 use lines::Lines;
-use report::{Check, moment};
-use walk::{Walk, Walked};
+use report::Check;
+use walk::{Quest, Walk, Walked};
 
 /// Longest manifest, checkpoint or proof file, bytes.
 const MAX_SMALL_FILE: u64 = 1 << 20;
-
-/// How far ahead of the auditor's clock the log's may be, milliseconds (LEDGER.md §11).
-const MAX_AHEAD: u64 = 5 * 60 * 1_000;
 
 /// What the auditor asks beside the five questions that are always asked.
 #[derive(Debug, Clone, Default)]
@@ -61,13 +66,46 @@ impl Options {
     }
 }
 
-/// Verifies a bundle. Never fails: what cannot be read is a failed verdict.
+/// The auditor's policy engine: decides again what the ledger says was decided. This crate has none.
+pub trait Decider {
+    /// Decides the question in `body` again, under the policy set that `header` names. Must not trust either for
+    /// more than it is: the body is the one its header commits to, and both may be lies.
+    fn again(&self, header: &Header, body: &Map<String, Value>) -> Again;
+}
+
+/// What came of deciding again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Again {
+    /// Something else came out; in words.
+    Differs(String),
+    /// Policy was not asked then, so it is not asked now.
+    NotAsked,
+    /// The same outcome, by the same policies.
+    Same,
+    /// It cannot be told; why.
+    Unknown(String),
+}
+
+/// Verifies a bundle. Never fails: what cannot be read is a failed verdict. Nothing is decided again.
 #[must_use]
 pub fn verify(source: &dyn BundleSource, trust: &Trust, options: &Options) -> Report {
-    match Opened::read(source) {
-        Ok(opened) => opened.judge(source, trust, options),
+    verify_with(source, trust, options, None)
+}
+
+/// As [`verify()`], and decides again with `decider` whatever is open.
+#[must_use]
+pub fn verify_with(
+    source: &dyn BundleSource,
+    trust: &Trust,
+    options: &Options,
+    decider: Option<&dyn Decider>,
+) -> Report {
+    let report = match Opened::read(source) {
+        Ok(opened) => opened.judge(source, trust, options, decider),
         Err(fault) => Report::unreadable(&fault),
-    }
+    };
+    let fault = source.fault();
+    fault.map_or(report, |fault| Report::unreadable(&fault))
 }
 
 /// The small files of a bundle, parsed and consistent with each other.
@@ -111,14 +149,31 @@ impl Opened {
         })
     }
 
-    fn judge(self, source: &dyn BundleSource, trust: &Trust, options: &Options) -> Report {
+    fn judge(
+        self,
+        source: &dyn BundleSource,
+        trust: &Trust,
+        options: &Options,
+        decider: Option<&dyn Decider>,
+    ) -> Report {
         let mut bytes = Check::default();
         let mut root = Check::default();
+        let handovers = Handovers::read(source);
         let sizes = self.remembered(trust, options).map(|mine| mine.size);
-        let mut walk = Walk::new(&self.manifest, &self.left, sizes.collect());
+        let sizes = sizes.chain(handovers.sizes()).collect();
+        let mut walk = Walk::new(&self.manifest, &self.left, sizes);
         let outside = Outside::read(source, &self.checkpoint, &mut root, |it| walk.outside(it));
-        let walked = walk.run(source, outside, options.credential, &mut bytes);
+        let quest = Quest {
+            credential: options.credential,
+            decider,
+        };
+        let mut walked = walk.run(source, outside, quest, &mut bytes);
         self.root(&walked, &mut root);
+        let keys = handovers.follow(trust.keys_of(&self.checkpoint.origin), |old| {
+            self.leads_from(old, &walked)
+        });
+        let witnessed = trust.policy.as_ref().map(|it| it.judge(&self.note));
+        let replay = std::mem::take(&mut walked.replay);
         let verdicts = vec![
             bytes.verdict(Name::Bytes, walked.bytes_text(&self.checkpoint)),
             walked.chain.clone().verdict(
@@ -132,25 +187,17 @@ impl Opened {
                     self.checkpoint.size
                 ),
             ),
-            self.signature(trust),
+            signed::signature(&self.note, &self.checkpoint.origin, &keys),
             self.append(&walked, trust, options),
-            Verdict::open(
-                Name::Witnesses,
-                options.unasked(),
-                "cosignatures are not checked by this version",
-            ),
+            signed::witnesses(witnessed.as_ref(), options),
             walked.complete(self.manifest.promise.as_ref()),
-            fresh(&walked, options),
-            passkeys(&walked, options),
-            Verdict::open(
-                Name::Replay,
-                options.unasked(),
-                "decisions are not run again by this version",
-            ),
+            signed::fresh(witnessed.as_ref(), &walked, options),
+            passkeys(&walked),
+            replay.verdict(),
         ];
         let found = options.credential.map(|_| walked.credential());
         let verdicts = verdicts.into_iter().chain(found).collect();
-        Report::new(&self.manifest, &walked, verdicts)
+        Report::new(&self.manifest, &walked, verdicts, options.all)
     }
 
     /// The checkpoints the auditor holds: asked for first.
@@ -195,127 +242,20 @@ impl Opened {
         };
         root.fail(bad, text);
     }
-
-    fn signature(&self, trust: &Trust) -> Verdict {
-        let mut check = Check::default();
-        let log = &self.checkpoint.origin;
-        let keys = trust.keys_of(log);
-        match self.note.verify(&keys) {
-            Err(error @ (NoteError::False(_) | NoteError::Ambiguous(_))) => {
-                check.fail(None, error.to_string());
-            }
-            Err(error @ (NoteError::Malformed(_) | NoteError::TooMany)) => {
-                check.fail(None, error.to_string());
-            }
-            Ok(_) if keys.is_empty() => {
-                check.doubt(None, format!("no pinned key of {log}: give one with --key"));
-            }
-            Ok(signers) if signers.is_empty() => {
-                check.doubt(None, format!("not signed by the pinned key of {log}"));
-            }
-            Ok(_) => {}
-        }
-        check.verdict(
-            Name::Signature,
-            format!("signed by the pinned key of {log}"),
-        )
-    }
-
-    fn append(&self, walked: &Walked, trust: &Trust, options: &Options) -> Verdict {
-        let mut check = Check::default();
-        let mut mine = self.remembered(trust, options).peekable();
-        if mine.peek().is_none() {
-            return Verdict::open(
-                Name::Append,
-                options.unasked(),
-                "no remembered checkpoint to extend",
-            );
-        }
-        let mut text = String::new();
-        for old in mine {
-            text = format!("extends your checkpoint {}", old.size);
-            self.extends(old, walked, &mut check);
-        }
-        check.verdict(Name::Append, text)
-    }
-
-    fn extends(&self, old: &Checkpoint, walked: &Walked, check: &mut Check) {
-        let new = &self.checkpoint;
-        let m = old.size;
-        if old.origin != new.origin {
-            check.doubt(None, format!("your checkpoint is of log {:?}", old.origin));
-        } else if m == new.size && old.root != new.root {
-            let text =
-                format!("your checkpoint {m} has another root: this is a fork; keep both notes");
-            check.fail(None, text);
-        } else if m > new.size {
-            let text = format!(
-                "the bundle ends at {}, your checkpoint is of {m}: ask for a newer one",
-                new.size
-            );
-            check.doubt(None, text);
-        } else if m == new.size || m == 0 {
-        } else if let Some(root) = walked.roots.get(&m) {
-            if *root != old.root {
-                let text = format!(
-                    "the first {m} entries are not those of your checkpoint: this is a fork"
-                );
-                check.fail(None, text);
-            }
-        } else if let Some(proof) = self.proofs.since.get(&m) {
-            if !verify_consistency((m, &old.root), (new.size, &new.root), proof) {
-                check.fail(
-                    None,
-                    format!("the proof from your checkpoint {m} is false: this is a fork"),
-                );
-            }
-        } else {
-            check.doubt(
-                None,
-                format!("the bundle has no proof from your checkpoint {m}"),
-            );
-        }
-    }
 }
 
-fn fresh(walked: &Walked, options: &Options) -> Verdict {
+/// What votes were signed over is not looked at by this version.
+fn passkeys(walked: &Walked) -> Verdict {
     let mut check = Check::default();
-    let Some(max_age) = options.max_age else {
-        return Verdict::open(Name::Fresh, options.unasked(), "no greatest age was given");
-    };
-    let Some(last) = walked.last_ts else {
-        check.doubt(
-            None,
-            "nothing in the bundle tells how old it is".to_string(),
+    if walked.voted_grants > 0 {
+        let text = format!(
+            "{} grants rest on votes, which this version does not check",
+            walked.voted_grants
         );
-        return check.verdict(Name::Fresh, String::new());
-    };
-    let when = moment(last);
-    if last > options.now.saturating_add(MAX_AHEAD) {
-        check.doubt(
-            None,
-            format!("the last entry is of {when}, which is still to come"),
-        );
-    } else if options.now.saturating_sub(last) > max_age {
-        check.doubt(
-            None,
-            format!("the last entry is of {when}, older than asked for"),
-        );
+        check.doubt(walked.first_voted, text);
     }
-    let text = format!("the last entry is of {when}; no witness vouches for the time");
-    check.verdict(Name::Fresh, text)
-}
-
-fn passkeys(walked: &Walked, options: &Options) -> Verdict {
-    if walked.voted_grants == 0 {
-        let text = "no grant in the range rests on votes".to_owned();
-        return Check::default().verdict(Name::Passkeys, text);
-    }
-    let text = format!(
-        "{} grants rest on votes, which this version does not check",
-        walked.voted_grants
-    );
-    Verdict::open(Name::Passkeys, options.unasked(), text)
+    let text = "no grant in the range rests on votes".to_owned();
+    check.verdict(Name::Passkeys, text)
 }
 
 fn small(source: &dyn BundleSource, name: &str) -> Result<String, String> {
@@ -332,7 +272,9 @@ fn small(source: &dyn BundleSource, name: &str) -> Result<String, String> {
 
 fn json<T: DeserializeOwned>(source: &dyn BundleSource, name: &str) -> Result<T, String> {
     let text = small(source, name)?;
-    serde_json::from_str(&text).map_err(|error| format!("{name} is unreadable: {error}"))
+    let mut reader = serde_json::Deserializer::from_str(&text);
+    let read = record::one(&mut reader).and_then(|value| reader.end().map(|()| value));
+    read.map_err(|error| format!("{name} is unreadable: {error}"))
 }
 
 fn lines<'a>(
@@ -351,4 +293,8 @@ fn lines<'a>(
 }
 
 #[cfg(test)]
+mod tamper;
+#[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod vectors;

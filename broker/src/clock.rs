@@ -15,6 +15,11 @@ use stint_policy::Timestamp;
 pub trait Clock: Debug + Send + Sync {
     /// The time now.
     fn now(&self) -> Timestamp;
+
+    /// Whether this is the machine's own clock, which somebody may set while we run.
+    fn may_be_set(&self) -> bool {
+        false
+    }
 }
 
 /// The machine's own clock.
@@ -31,6 +36,10 @@ impl Clock for SystemClock {
         // A clock before 1970 reads as 1970: evidence of today is then from the future and is refused.
         let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
         Timestamp::from_millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+    }
+
+    fn may_be_set(&self) -> bool {
+        true
     }
 }
 

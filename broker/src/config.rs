@@ -19,10 +19,14 @@ mod attest;
 mod audience;
 mod choices;
 mod issuer;
+mod location;
 mod names;
 mod secret;
+mod sink;
 mod tables;
 mod tls;
+mod witness;
+mod witnesses;
 mod words;
 
 // How it is declared, read, reported and explained.
@@ -38,19 +42,24 @@ pub use attest::Attest;
 pub use audience::Audience;
 pub use choices::{
     AttestKind, Callers, CnFrom, Flavour, JwtAlg, LogFormat, ProxyClientCert, Reload, Reveal,
-    TokenAlg, Usage,
+    SinkKind, TokenAlg, Usage,
 };
-pub use help::{Folders, help, template};
+pub use help::{Folders, help, help_witness, template, template_witness};
 pub use issuer::Issuer;
+pub use location::{LocationError, location};
 pub use names::{PkiUrl, ServerUrl, StoreUrl, TrustDomain};
 pub use report::{ConfigError, Finding, Report};
 pub use schema::schema;
 pub use secret::{KeyFile, Secret, SecretError, SecretRef};
+pub use sink::{Sink, SinkTo};
 pub use tables::{
     Approval, Ca, Config, Jwt, Keys, Ledger, Limits, Ops, Policy, Profile, Server, Store, Telemetry,
 };
 pub use tls::{Tls, TlsFiles};
-pub use words::{Cidr, Rate};
+pub use witness::{WitnessConfig, WitnessLimits, WitnessedLog};
+pub use witnesses::{RootsFile, TrustFile, Unwitnessed};
+pub(crate) use witnesses::asked_at;
+pub use words::{Cidr, Rate, Size};
 
 use nearest::nearest;
 use reader::{At, Reader};
@@ -77,16 +86,8 @@ impl Config {
             .file_name()
             .unwrap_or(path.as_os_str())
             .to_string_lossy();
-        let read = read(path).map_err(|text| {
-            let next = "stintd init DIR --url URL writes one";
-            let fault = Fault::of_file(text, next);
-            let shown = path.display().to_string();
-            ConfigError::new(
-                &shown,
-                findings(&shown, String::new(), Severity::Error, vec![fault]),
-            )
-        });
-        Config::parse(&name, &read?, path.parent().unwrap_or(Path::new("")))
+        let read = read_for(path, "stintd init DIR --url URL writes one")?;
+        Config::parse(&name, &read, path.parent().unwrap_or(Path::new("")))
     }
 
     /// Reads a file's text. `name` stands in reports; relative paths start at `dir`.
@@ -99,45 +100,15 @@ impl Config {
     }
 
     fn parse_in(
-        (name, text): (&str, &str),
+        file: (&str, &str),
         dir: &Path,
         env: Environment,
     ) -> Result<Loaded, ConfigError> {
-        let (document, syntax) = DeTable::parse_recoverable(text);
-        let shown = mask(text, &document);
-        if !syntax.is_empty() {
-            let fault = |error: &toml::de::Error| {
-                let span = error.span().unwrap_or(text.len()..text.len());
-                At::ROOT.fault(span, error.message(), "")
-            };
-            let faults = syntax.iter().map(fault).collect();
-            return Err(ConfigError::new(
-                name,
-                findings(name, shown, Severity::Error, faults),
-            ));
-        }
-        let span = document.span();
-        let document = Spanned::new(span, DeValue::Table(document.into_inner()));
-        // Issuers are judged even if what they are judged beside is faulty: one report has it all.
-        let server_url = peek(&document, ["server", "url"]);
-        let trust_domain = peek(&document, ["ca", "trust_domain"]);
-        let mut reader = Reader::new(Place {
-            dir,
-            env,
-            server_url,
-            trust_domain,
-        });
-        let config = Config::read(&document, At::ROOT, &mut reader);
-        match config {
-            Some(config) if reader.faults.is_empty() => Ok(Loaded {
-                config: config.complete(),
-                warnings: findings(name, shown, Severity::Warning, reader.warnings),
-            }),
-            Some(_) | None => {
-                let faults = findings(name, shown, Severity::Error, reader.faults);
-                Err(ConfigError::new(name, faults))
-            }
-        }
+        let (config, warnings) = parse_as::<Config>(file, dir, env, reader::HELP)?;
+        Ok(Loaded {
+            config: config.complete(),
+            warnings,
+        })
     }
 
     /// Every setting in force, defaults too, as it is recorded in the ledger (`config_loaded`): of a secret only where
@@ -146,6 +117,68 @@ impl Config {
     pub fn settings(&self) -> serde_json::Value {
         self.json()
     }
+}
+
+/// Reads the text of a file of ours, `name` in reports. `help` is the command that explains its tables.
+fn parse_as<T: Setting>(
+    (name, text): (&str, &str),
+    dir: &Path,
+    env: Environment,
+    help: &str,
+) -> Result<(T, Vec<Finding>), ConfigError> {
+    let (document, syntax) = DeTable::parse_recoverable(text);
+    let shown = mask(text, &document);
+    let explained = |mut faults: Vec<Fault>| {
+        for fault in &mut faults {
+            fault.help = fault.help.replacen(reader::HELP, help, 1);
+        }
+        faults
+    };
+    if !syntax.is_empty() {
+        let fault = |error: &toml::de::Error| {
+            let span = error.span().unwrap_or(text.len()..text.len());
+            At::ROOT.fault(span, error.message(), "")
+        };
+        let faults = explained(syntax.iter().map(fault).collect());
+        return Err(ConfigError::new(
+            name,
+            findings(name, shown, Severity::Error, faults),
+        ));
+    }
+    let span = document.span();
+    let document = Spanned::new(span, DeValue::Table(document.into_inner()));
+    // Issuers are judged even if what they are judged beside is faulty: one report has it all.
+    let server_url = peek(&document, ["server", "url"]);
+    let trust_domain = peek(&document, ["ca", "trust_domain"]);
+    let mut reader = Reader::new(Place {
+        dir,
+        env,
+        server_url,
+        trust_domain,
+    });
+    let read = T::read(&document, At::ROOT, &mut reader);
+    match read {
+        Some(read) if reader.faults.is_empty() => {
+            let warnings = explained(reader.warnings);
+            Ok((read, findings(name, shown, Severity::Warning, warnings)))
+        }
+        Some(_) | None => {
+            let faults = findings(name, shown, Severity::Error, explained(reader.faults));
+            Err(ConfigError::new(name, faults))
+        }
+    }
+}
+
+/// The text of the file at `path`; `next` is the command that makes one.
+fn read_for(path: &Path, next: &str) -> Result<String, ConfigError> {
+    read(path).map_err(|text| {
+        let fault = Fault::of_file(text, next);
+        let shown = path.display().to_string();
+        ConfigError::new(
+            &shown,
+            findings(&shown, String::new(), Severity::Error, vec![fault]),
+        )
+    })
 }
 
 fn peek<'t>(document: &'t Spanned<DeValue<'_>>, [table, key]: [&str; 2]) -> &'t str {
@@ -186,7 +219,9 @@ fn mask_table(bytes: &mut [u8], table: &DeTable<'_>) {
         match value.get_ref() {
             DeValue::Table(table) => mask_table(bytes, table),
             DeValue::String(_) | DeValue::Integer(_) | DeValue::Float(_) | DeValue::Array(_)
-                if sounds_secret(key.get_ref()) || is_key(value.get_ref()) =>
+                if sounds_secret(key.get_ref())
+                    || is_key(value.get_ref())
+                    || has_password(value.get_ref()) =>
             {
                 let secret = bytes.get_mut(value.span()).into_iter().flatten();
                 secret
@@ -204,6 +239,17 @@ fn is_key(value: &DeValue<'_>) -> bool {
     value
         .as_str()
         .is_some_and(|text| text.contains("PRIVATE KEY"))
+}
+
+/// A URL with a password in it, or with a user where there is none to be.
+fn has_password(value: &DeValue<'_>) -> bool {
+    let url = value.as_str().and_then(|text| text.split_once("://"));
+    let Some((scheme, rest)) = url else {
+        return false;
+    };
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let user = authority.rsplit_once('@').map(|(user, _)| user);
+    user.is_some_and(|user| user.contains(':') || scheme.starts_with("http"))
 }
 
 fn sounds_secret(key: &str) -> bool {

@@ -6,6 +6,7 @@
 mod files;
 mod issuers;
 mod running;
+mod server;
 mod store;
 
 use std::fmt;
@@ -19,7 +20,7 @@ use crate::http::listen::tls;
 use crate::telemetry::lines::legible;
 
 pub use issuers::{Tested, test};
-pub use running::{Unreached, ask};
+pub use running::{Unreached, ask, ask_patiently};
 
 /// One thing that was looked at.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

@@ -1,6 +1,8 @@
 //! The whole API on one screen. A handler translates: wire to domain, one call, and back.
 
+mod events;
 pub(crate) mod evidence;
+mod exports;
 pub mod extract;
 mod facts;
 pub(crate) mod grants;
@@ -15,8 +17,11 @@ pub mod openapi;
 mod operator;
 pub mod peer;
 pub(crate) mod problem;
+mod proofs;
 mod routes;
+mod tiles;
 mod token;
+mod upkeep;
 
 use std::sync::Arc;
 
@@ -38,6 +43,8 @@ pub(crate) fn api() -> Routes {
         .get("/v1/openapi.json", openapi::serve)
         .get("/a/{request}", facts::votes_come_later)
         .get("/v1/ledger/checkpoint", ledger::checkpoint)
+        .get("/v1/ledger/proofs/{id}", proofs::own)
+        .get("/v1/ledger/tile/{level}/{*place}", tiles::hashes)
         .get("/oauth2/authorize", token::authorize)
         .get("/oauth2/jwks", metadata::jwks)
         .post("/oauth2/token", token::token)
@@ -69,9 +76,19 @@ pub(crate) fn ops_api() -> Routes {
 /// What only the operator socket has besides.
 pub(crate) fn socket_api() -> Routes {
     Routes::default()
+        .post("/v1/backup", upkeep::backup)
         .post("/v1/freeze", operator::freeze)
         .post("/v1/issuers/accept", operator::accept)
-        .get("/v1/ledger/bundle", ledger::bundle)
+        .post("/v1/ledger/erase", upkeep::erase)
+        .get("/v1/ledger/bundle", exports::bundle)
+        .get("/v1/ledger/checkpoint", ledger::checkpoint)
+        .get("/v1/ledger/entries", tiles::headers)
+        .get("/v1/ledger/entries/{seq}", tiles::entry)
+        .get("/v1/ledger/events", events::follow)
+        .get("/v1/ledger/proofs/{id}", proofs::any)
+        .post("/v1/ledger/scrub", tiles::scrub)
+        .get("/v1/ledger/tile/entries/{*place}", tiles::entries)
+        .get("/v1/ledger/tile/{level}/{*place}", tiles::hashes)
         .post("/v1/policy/reload", health::reload)
         .post("/v1/unfreeze", operator::unfreeze)
 }

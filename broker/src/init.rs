@@ -28,6 +28,15 @@ pub struct Made {
     pub vkey: String,
 }
 
+/// What the operator brings.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Given<'a> {
+    /// A file whose first line seals the key files.
+    pub passphrase: Option<&'a Path>,
+    /// URL and password file of a server; else the database is a file in the folder.
+    pub store: Option<(&'a str, Option<&'a Path>)>,
+}
+
 /// Why nothing, or not all, was made.
 #[derive(Debug, Error)]
 pub enum InitError {
@@ -59,8 +68,8 @@ pub enum InitError {
     },
 }
 
-/// Makes `dir`: keys (sealed by the first line of `passphrase`, if there is one), root and issuing
-/// CA, the sample policies, the ledger's first entries and a commented config.
+/// Makes `dir`: keys, root and issuing CA, the sample policies, the ledger's first entries and a commented config. A
+/// server's schema is made too, where the role may.
 ///
 /// # Errors
 /// [`InitError`]; a folder that holds anything is left as it is.
@@ -68,7 +77,7 @@ pub async fn init(
     dir: &Path,
     url: &ServerUrl,
     domain: &TrustDomain,
-    passphrase: Option<&Path>,
+    given: Given<'_>,
 ) -> Result<Made, InitError> {
     let write = |path: &Path| {
         let path = path.to_owned();
@@ -87,11 +96,12 @@ pub async fn init(
     let folders = Folders {
         policy: &policy,
         state: &state,
-        passphrase,
+        passphrase: given.passphrase,
+        store: given.store,
     };
     let text = config::template(url, domain, folders);
     let config = Config::parse("stint.toml", &text, &dir)?.config;
-    place::check(config.store.url.path())?;
+    config.store.url.path().map_or(Ok(()), place::check)?;
 
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let seal = config
@@ -155,7 +165,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
     use std::path::Path;
 
-    use super::{InitError, init};
+    use super::{Given, InitError, init};
     use crate::clock::SystemClock;
     use crate::config::{Config, ServerUrl, TrustDomain};
     use crate::start::{self, Absent};
@@ -163,7 +173,11 @@ mod tests {
     async fn made(dir: &Path, passphrase: Option<&Path>) -> Result<(), InitError> {
         let url = ServerUrl::parse("https://stint.acme.dev").unwrap();
         let domain = TrustDomain::parse("acme.dev").unwrap();
-        init(dir, &url, &domain, passphrase).await.map(drop)
+        let given = Given {
+            passphrase,
+            store: None,
+        };
+        init(dir, &url, &domain, given).await.map(drop)
     }
 
     async fn starts(dir: &Path) -> Result<(), String> {

@@ -154,10 +154,11 @@ impl Broker {
             match walked {
                 Ok(outcome) => return Ok(outcome),
                 Err(Stop::Lost(Lost::Policy | Lost::Proof | Lost::Spent)) => {
-                    self.policies.settled().await;
+                    self.policies.settled(&self.ledger).await;
                 }
                 Err(Stop::Lost(Lost::Frozen)) => return Err(frozen_meanwhile(&caller)),
-                Err(Stop::Lost(Lost::History | Lost::Parked | Lost::Pending | Lost::Repeated)) => {}
+                Err(Stop::Lost(Lost::Erased | Lost::History | Lost::Node | Lost::Parked | Lost::Pending | Lost::Repeated,
+                )) => {}
                 Err(stop @ (Stop::Error(_) | Stop::TooLarge)) => return Err(stop.into_error()),
             }
         }
@@ -228,6 +229,7 @@ impl Broker {
             Err(error) => return Err(self.sign_failed(facts, &receipt, error).await),
         };
         self.keep(facts, &credential, &receipt).await;
+        self.ledger.released(&receipt);
         drop(delivery);
         Ok(Outcome::Granted(Box::new(Granted {
             credential,

@@ -53,14 +53,15 @@ pub struct Keyring {
     pub issuing: Issuing,
     /// Signs JWTs.
     pub jwt: Arc<dyn Signer>,
-    /// Seed of the log's Ed25519 key.
-    pub log: Zeroizing<[u8; 32]>,
-    /// Key of the pseudonyms.
-    pub pseudonyms: Zeroizing<[u8; 32]>,
-    /// Key of the head's mac.
-    pub mac: Zeroizing<[u8; 32]>,
     /// Key of the task ids.
     pub tasks: Zeroizing<[u8; 32]>,
+}
+
+/// What seals the head, and what makes pseudonyms in the first epoch.
+#[derive(Debug)]
+pub(crate) struct LedgerSecrets {
+    pub(crate) pseudonyms: Zeroizing<[u8; 32]>,
+    pub(crate) mac: Zeroizing<[u8; 32]>,
 }
 
 /// Why the keys cannot be used.
@@ -166,10 +167,19 @@ impl Folder<'_> {
             rotated,
             issuing,
             jwt: Arc::new(jwt),
-            log: self.seed("ledger.key")?,
+            tasks: derive(&secret, b"stint/task/v1"),
+        })
+    }
+
+    /// The keys of the ledger that no file of its own holds, and nothing else: no certificate is looked at or renewed.
+    ///
+    /// # Errors
+    /// [`KeyringError`] names the file.
+    pub(crate) fn ledger_secrets(&self) -> Result<LedgerSecrets, KeyringError> {
+        let secret = self.seed("secret.key")?;
+        Ok(LedgerSecrets {
             pseudonyms: derive(&secret, b"stint/pseudonym/v1"),
             mac: derive(&secret, b"stint/mac/v1"),
-            tasks: derive(&secret, b"stint/task/v1"),
         })
     }
 
@@ -245,7 +255,11 @@ impl Folder<'_> {
         opened.map_err(|source| KeyringError::Open { path, source })
     }
 
-    fn seed(&self, name: &str) -> Result<Zeroizing<[u8; 32]>, KeyringError> {
+    /// A file of 32 bytes.
+    ///
+    /// # Errors
+    /// [`KeyringError`] names the file.
+    pub(crate) fn seed(&self, name: &str) -> Result<Zeroizing<[u8; 32]>, KeyringError> {
         match self.read(name)?.as_slice().try_into() {
             Ok(seed) => Ok(Zeroizing::new(seed)),
             Err(_) => Err(KeyringError::Sort {
@@ -268,7 +282,11 @@ impl Folder<'_> {
         }
     }
 
-    fn write(&self, name: &str, secret: &[u8]) -> Result<(), KeyringError> {
+    /// A new file, sealed if there is a passphrase.
+    ///
+    /// # Errors
+    /// [`KeyringError`] names the file.
+    pub(crate) fn write(&self, name: &str, secret: &[u8]) -> Result<(), KeyringError> {
         let path = self.dir.join(name);
         let sealed =
             keyfile::seal(secret, self.passphrase()).map_err(|source| KeyringError::Open {

@@ -6,38 +6,64 @@
 //! A [`Receipt`] leaves here only for bytes that are on disk.
 
 mod batching;
+mod binding;
 mod bundle;
+mod chores;
 mod committer;
+mod cosigned;
+mod derive;
+mod doubt;
 mod draft;
+pub(crate) mod epoch;
+pub mod erase;
+mod folder;
+mod follow;
+mod index;
+pub(crate) mod keys;
 mod opening;
-mod pin;
+pub(crate) mod pin;
+mod proofs;
+mod release;
+mod resume;
 mod rows;
+mod scrub;
 mod standing;
+mod tiles;
+mod transaction;
+pub mod witnesses;
+pub(crate) mod whole;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use sqlx::sqlite::SqliteConnection;
 use stint_audit::subject::Subject;
-use stint_audit::{Digest, Entry, LogKey, Pseudonyms, Receipt};
+use stint_audit::{Digest, Entry, LogKey, Pseudonyms, Receipt, Sealed, What};
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::clock::Clock;
-use crate::store::{Error as StoreError, Store, Write};
+use release::Outstanding;
+use crate::store::{Db, Error as StoreError, Store, Write};
 use crate::telemetry::trail::{self, Step};
 
-pub use bundle::{ExportError, Range};
+pub use cosigned::{Seen, Shown};
+pub use bundle::{ExportError, Order};
 pub use committer::Committer;
+pub use derive::Deriver;
+pub use epoch::Turned;
 pub(crate) use draft::{note, salted};
 pub use opening::{OpenError, Opened, Site};
+pub use folder::FolderError;
 pub use pin::Pin;
+pub use proofs::{ProvenEntry, Whose};
+pub use scrub::{Finding, Scrubbed, Scrubber};
 pub use standing::{Frozen, SetEntry, Target};
+pub use tiles::{TileError, Tiles};
 
 /// What is recorded or not as a whole: an entry (none if only evidence is spent) and its rows.
 #[derive(Debug)]
 pub struct Unit {
     /// The entry to be.
-    pub entry: Option<Entry>,
+    pub entry: Option<Sealed>,
     /// The policy set that must be in force at the entry's place, if a decision was made.
     pub pol: Option<Digest>,
     /// The rows that come with it.
@@ -47,12 +73,18 @@ pub struct Unit {
 /// Which guard of a unit no longer held: somebody else was first. Nothing of it was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum Lost {
+    /// A body that was to go is gone already.
+    #[error("somebody else erased one of these bodies meanwhile")]
+    Erased,
     /// It, or everything, is frozen.
     #[error("the issuer is frozen")]
     Frozen,
     /// The task had another outcome since its history was read.
     #[error("the task had another outcome meanwhile")]
     History,
+    /// Another replica closes that node's grants.
+    #[error("another replica closes that node's grants")]
+    Node,
     /// Another open request for the same ask exists.
     #[error("the same ask is parked already")]
     Parked,
@@ -82,6 +114,9 @@ pub enum Error {
     /// A guard did not hold.
     #[error(transparent)]
     Lost(#[from] Lost),
+    /// Another broker writes under the same name.
+    #[error("another broker writes this ledger as node `{0}`: give each its own [ledger] node")]
+    NameTaken(String),
     /// The queue is full.
     #[error("overloaded: {0} outcomes wait to be recorded")]
     Overloaded(usize),
@@ -93,10 +128,14 @@ pub enum Error {
 /// How the log stands (LEDGER.md §8). Only an open log grants.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum State {
+    /// The log has ended: the next epoch serves.
+    Closed(String),
     /// The head in the store is not the one this process wrote last. An operator must act.
     Diverged(String),
     /// No space, or the engine refuses to write. Recovers by itself.
     Full(String),
+    /// Something outside the store forbids to grant. Recovers by itself.
+    Halted(Halt, String),
     /// All checks passed.
     Open,
     /// A COMMIT came back with an error. Resolves itself.
@@ -108,13 +147,31 @@ impl State {
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
+            Self::Closed(_) => "ledger_closed",
             Self::Diverged(_) => "ledger_diverged",
             Self::Full(_) => "ledger_unwritable",
+            Self::Halted(Halt::Diverged, _) => "ledger_diverged",
+            Self::Halted(Halt::Clock, _) => "clock_skewed",
+            Self::Halted(Halt::Unwitnessed, _) => "unwitnessed",
             Self::Open => "ok",
             Self::Unknown(_) => "store_unavailable",
         }
     }
 }
+
+/// What may forbid to grant although the store is well (LEDGER.md §8).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Halt {
+    /// Somebody holds a head under our own signature that is not of this log. It stays: an operator must act.
+    Diverged,
+    /// The clock stepped, differs from the database's, or is behind the last entry.
+    Clock,
+    /// No quorum of witnesses has seen the log for too long.
+    Unwitnessed,
+}
+
+/// What forbids to grant now, and why.
+pub(crate) type Halts = std::collections::BTreeMap<Halt, String>;
 
 /// The door to the log.
 #[derive(Debug, Clone)]
@@ -126,7 +183,14 @@ pub struct Ledger {
     published: watch::Receiver<Published>,
     state: watch::Receiver<State>,
     frozen: watch::Receiver<Frozen>,
+    policy: watch::Receiver<Option<Digest>>,
+    halts: Arc<watch::Sender<Halts>>,
+    outstanding: Arc<Outstanding>,
+    cosigned: cosigned::Cosigned,
     vkey: Arc<str>,
+    tiles: Tiles,
+    accused: Arc<OnceLock<String>>,
+    handovers: Arc<[(u64, String)]>,
 }
 
 /// What the last commit made true.
@@ -136,6 +200,8 @@ pub struct Published {
     pub size: u64,
     /// The signed note over them.
     pub checkpoint: Arc<str>,
+    /// The time of the last of them, in milliseconds.
+    pub last_ts: u64,
 }
 
 /// A unit and who waits for it.
@@ -153,7 +219,7 @@ impl Ledger {
     /// [`OpenError`] says which check failed, and what an operator can do.
     pub async fn open(
         store: Store,
-        writer: SqliteConnection,
+        writer: Db,
         site: Site,
         clock: Arc<dyn Clock>,
     ) -> Result<Opened, OpenError> {
@@ -166,7 +232,7 @@ impl Ledger {
     /// As [`Self::open`].
     pub async fn open_or_begin(
         store: Store,
-        writer: SqliteConnection,
+        writer: Db,
         site: Site,
         clock: Arc<dyn Clock>,
     ) -> Result<Opened, OpenError> {
@@ -184,8 +250,11 @@ impl Ledger {
         pol: Option<Digest>,
         writes: Vec<Write>,
     ) -> Result<Receipt, Error> {
+        // Before it meets others: an entry that cannot be written must not cost them their batch. And here, where it is
+        // the walk's own time: the committer's is everybody's.
+        let sealed = entry.seal();
         let unit = Unit {
-            entry: Some(entry),
+            entry: Some(sealed.map_err(|form| Error::Form(form.to_string()))?),
             pol,
             writes,
         };
@@ -221,10 +290,8 @@ impl Ledger {
     }
 
     async fn submit(&self, unit: Unit) -> Result<Option<Receipt>, Error> {
-        // Before it meets others: an entry that cannot be written must not cost them their batch.
-        if let Some(entry) = &unit.entry {
-            let form = entry.body.bytes();
-            form.map_err(|form| Error::Form(form.to_string()))?;
+        if self.forbids(&unit) {
+            return Err(Error::Unwritable);
         }
         let (answer, waiting) = oneshot::channel();
         self.queue
@@ -236,6 +303,52 @@ impl Ledger {
         // A dropped answer is a committer that is gone: nothing says whether it committed.
         let recorded = trail::timing(Step::Record, waiting).await;
         recorded.unwrap_or(Err(Error::Unwritable))
+    }
+
+    /// Whether the state of the log forbids this unit: a log that diverged or ended takes nothing, one that is halted
+    /// no grant.
+    fn forbids(&self, unit: &Unit) -> bool {
+        match self.state() {
+            State::Closed(_) | State::Diverged(_) => true,
+            State::Halted(..) => {
+                let what = unit.entry.as_ref().map(|sealed| &sealed.entry.what);
+                matches!(what, Some(What::Granted(_)))
+            }
+            State::Full(_) | State::Open | State::Unknown(_) => false,
+        }
+    }
+
+    /// Says that the credential of a grant was handed out, or that its failure is on record.
+    pub fn released(&self, receipt: &Receipt) {
+        self.outstanding.released(receipt.seq());
+    }
+
+    /// Forbids to grant while `why` is said, and allows it again with `None`.
+    pub fn halt(&self, halt: Halt, why: Option<String>) {
+        self.halts.send_if_modified(|halts| match why {
+            Some(why) => halts.insert(halt, why.clone()).as_ref() != Some(&why),
+            None => halts.remove(&halt).is_some(),
+        });
+    }
+
+    /// Says what was found that contradicts what was signed. From now on this log is diverged: an operator must act, and
+    /// the first finding stays as evidence.
+    pub(crate) fn accuse(&self, why: String) {
+        if self.accused.set(why.clone()).is_ok() {
+            tracing::error!(code = "ledger_diverged", %why, "the store contradicts what was signed");
+        }
+    }
+
+    /// The log as tiles.
+    #[must_use]
+    pub fn tiles(&self) -> &Tiles {
+        &self.tiles
+    }
+
+    /// The policy set in force at the head, on whichever replica it took force.
+    #[must_use]
+    pub fn watch_policy(&self) -> watch::Receiver<Option<Digest>> {
+        self.policy.clone()
     }
 
     /// The pseudonym of `id`, and what opens it (LEDGER.md §4).
@@ -250,6 +363,12 @@ impl Ledger {
         self.published.borrow().clone()
     }
 
+    /// The same, for whoever follows.
+    #[must_use]
+    pub fn watch_published(&self) -> watch::Receiver<Published> {
+        self.published.clone()
+    }
+
     /// Outcomes that wait for a commit.
     #[must_use]
     pub fn waiting(&self) -> usize {
@@ -262,7 +381,21 @@ impl Ledger {
         if self.queue.is_closed() {
             return State::Unknown("the committer is gone".to_owned());
         }
-        self.state.borrow().clone()
+        if let Some(why) = self.accused.get() {
+            return State::Diverged(why.clone());
+        }
+        let state = self.state.borrow().clone();
+        match (state, self.halts.borrow().first_key_value()) {
+            (State::Open, Some((Halt::Diverged, why))) => State::Diverged(why.clone()),
+            (State::Open, Some((halt, why))) => State::Halted(*halt, why.clone()),
+            (state, _) => state,
+        }
+    }
+
+    /// The state, for whoever keeps looking.
+    #[must_use]
+    pub fn watch_state(&self) -> watch::Receiver<State> {
+        self.state.clone()
     }
 
     /// What is frozen, as the newest entry leaves it.
@@ -288,22 +421,6 @@ impl Ledger {
     pub fn vkey(&self) -> &str {
         &self.vkey
     }
-}
-
-/// The engine's word for what happened to the file system under it.
-fn is_io(source: &sqlx::Error) -> bool {
-    // SQLITE_IOERR is 10; extended codes keep it in the low byte.
-    primary_code(source) == Some(10)
-}
-
-/// SQLITE_FULL is 13.
-fn is_full(source: &sqlx::Error) -> bool {
-    primary_code(source) == Some(13)
-}
-
-fn primary_code(source: &sqlx::Error) -> Option<u32> {
-    let code = source.as_database_error()?.code()?.parse::<u32>().ok()?;
-    Some(code & 0xff)
 }
 
 impl From<StoreError> for Error {

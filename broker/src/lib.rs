@@ -18,8 +18,15 @@ pub mod policies;
 pub mod task;
 pub mod trust;
 
+pub mod backup;
 mod export;
+pub mod hand;
+pub mod relocate;
+pub mod restore;
+pub mod rotate;
 pub mod ledger;
+pub mod migrate;
+pub mod sinks;
 pub mod store;
 
 pub mod http;
@@ -33,7 +40,11 @@ pub mod serve;
 pub mod start;
 pub mod telemetry;
 
+pub mod witness;
+
 pub mod clock;
 pub mod ids;
 mod random;
+mod skew;
+mod read;
 mod strict;

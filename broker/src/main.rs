@@ -34,6 +34,7 @@ struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Backup(operate::upkeep::Backup),
     /// Check a config and its policies, without network or database.
     Check {
         #[command(flatten)]
@@ -51,9 +52,9 @@ enum Command {
         #[arg(long, default_value = "stint-dev/policy")]
         policy: PathBuf,
     },
-    /// Explain a topic: `config`, or one table of it; `openapi` is the API as OpenAPI 3.1.
+    /// Explain a topic: `config` or `witness`, or one table of it; `openapi` is the API as OpenAPI 3.1.
     Help {
-        /// `config` or `openapi`.
+        /// `config`, `witness` or `openapi`.
         topic: Option<String>,
         /// A table of stint.toml, such as `server`.
         table: Option<String>,
@@ -84,7 +85,15 @@ enum Command {
         /// A file (mode 0600) whose first line seals the key files; `serve` reads it too.
         #[arg(long)]
         passphrase_file: Option<PathBuf>,
+        #[command(flatten)]
+        store: operate::migrate::StoreAt,
     },
+    #[command(subcommand)]
+    Keys(operate::upkeep::Keys),
+    #[command(subcommand)]
+    Ledger(operate::upkeep::Ledger),
+    Migrate(operate::migrate::Migrate),
+    Restore(operate::upkeep::Restore),
     /// Run the broker.
     Serve {
         #[command(flatten)]
@@ -92,6 +101,7 @@ enum Command {
     },
     /// Take evidence again that was frozen.
     Unfreeze(operate::Freeze),
+    Witness(operate::witness::Witness),
 }
 
 #[tokio::main]
@@ -105,6 +115,7 @@ async fn main() -> ExitCode {
 async fn finish(command: Command) -> ExitCode {
     let ok = |()| ExitCode::SUCCESS;
     let done = match command {
+        Command::Backup(args) => operate::upkeep::backup(args).await,
         Command::Check { schema: true, .. } => print(&config::schema()).map(ok),
         Command::Check { file, .. } => check(&file.config).map(ok),
         Command::Dev { port, policy } => run_dev(dev::Options { port, policy }).await.map(ok),
@@ -116,12 +127,21 @@ async fn finish(command: Command) -> ExitCode {
             url,
             trust_domain,
             passphrase_file,
-        } => run_init(&dir, &url, trust_domain.as_deref(), passphrase_file)
-            .await
-            .map(ok),
+            store,
+        } => {
+            let secrets = (passphrase_file, store);
+            run_init(&dir, &url, trust_domain.as_deref(), secrets)
+                .await
+                .map(ok)
+        }
+        Command::Keys(command) => operate::upkeep::keys(command).await,
+        Command::Ledger(command) => operate::upkeep::ledger(command).await,
+        Command::Restore(args) => operate::upkeep::restore(args).await,
+        Command::Migrate(args) => operate::migrate::migrate(args).await,
         Command::Issuer(command) => operate::issuer(command).await,
         Command::Serve { file } => run_serve(&file.config).await.map(ok),
         Command::Unfreeze(what) => operate::freeze("/v1/unfreeze", what).await,
+        Command::Witness(args) => operate::witness::witness(args).await,
     };
     match done {
         Ok(code) => code,
@@ -145,7 +165,7 @@ async fn run_serve(path: &Path) -> anyhow::Result<()> {
     }
     let config = loaded.config;
     start::refuse_dev_issuers(&config)?;
-    store::place::check(config.store.url.path())?;
+    config.store.url.path().map_or(Ok(()), store::place::check)?;
     let (url, listen) = (config.server.url.as_str().to_owned(), config.server.listen);
     let doors = Doors {
         api: bind(listen).await?,
@@ -209,7 +229,7 @@ async fn run_init(
     dir: &Path,
     url: &str,
     trust_domain: Option<&str>,
-    passphrase: Option<PathBuf>,
+    (passphrase, store): (Option<PathBuf>, operate::migrate::StoreAt),
 ) -> anyhow::Result<()> {
     let url = ServerUrl::parse(url).map_err(|text| anyhow::anyhow!("--url {text}"))?;
     let host = url
@@ -221,7 +241,15 @@ async fn run_init(
     let domain = TrustDomain::parse(trust_domain.unwrap_or(&host))
         .map_err(|text| anyhow::anyhow!("--trust-domain {text}"))?;
     let passphrase = passphrase.map(std::path::absolute).transpose()?;
-    let made = init::init(dir, &url, &domain, passphrase.as_deref()).await?;
+    let password = store.store_password_file.map(std::path::absolute).transpose()?;
+    if let Some(url) = &store.store {
+        config::location(url, password.as_deref())?;
+    }
+    let given = init::Given {
+        passphrase: passphrase.as_deref(),
+        store: store.store.as_deref().map(|url| (url, password.as_deref())),
+    };
+    let made = init::init(dir, &url, &domain, given).await?;
     let config = made.config.display();
     say(&format!(
         "ready     {config}\n\
@@ -285,16 +313,19 @@ fn check(path: &Path) -> anyhow::Result<()> {
 fn help(topic: Option<&str>, table: Option<&str>) -> anyhow::Result<()> {
     let text = match topic {
         Some("config") => config::help(table).context("stint.toml has no such table")?,
+        Some("witness") => {
+            config::help_witness(table).context("witness.toml has no such table")?
+        }
         Some("openapi") => http::openapi::text(),
         Some(other) => {
-            anyhow::bail!("there is no help on `{other}`; there is on `config` and `openapi`")
+            anyhow::bail!("there is no help on `{other}`; there is on `config`, `witness` and `openapi`")
         }
         None => Args::command().render_long_help().to_string(),
     };
     print(&text)
 }
 
-fn print(text: &str) -> anyhow::Result<()> {
+pub(crate) fn print(text: &str) -> anyhow::Result<()> {
     writeln!(std::io::stdout(), "{}", text.trim_end()).context("stdout is closed")
 }
 

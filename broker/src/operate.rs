@@ -1,5 +1,9 @@
 //! The commands of operators: `freeze`, `unfreeze`, `issuer test`, `issuer accept`, `doctor`.
 
+pub(crate) mod migrate;
+pub(crate) mod upkeep;
+pub(crate) mod witness;
+
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

@@ -4,24 +4,25 @@
 //! it began with; the ledger refuses a decision made under a set that is no longer in force. A set
 //! that does not load leaves the last good one deciding.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use serde_json::{Map, Value, json};
 use stint_audit::kind::PolicyLoaded;
 use stint_audit::{Digest, Entry};
 use stint_policy::{Files, LoadError, PolicySet};
 use thiserror::Error;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 
 use crate::ledger::{self, Ledger};
-use crate::store::{PolicyRow, Write};
+use crate::store::{self, PolicyRow, Store, Write};
 
 /// Holds the set in force.
 #[derive(Debug)]
 pub struct Policies {
-    current: RwLock<Arc<PolicySet>>,
+    current: watch::Sender<Arc<PolicySet>>,
     /// Held while one set gives way to another; also the last refusal, so that it is said once.
     changing: Mutex<Option<Digest>>,
     /// Why the newest files are not in force, for `/readyz`.
@@ -59,12 +60,27 @@ pub enum Refused {
     Thread(#[from] tokio::task::JoinError),
 }
 
+/// Why another replica's set cannot decide here.
+#[derive(Debug, Error)]
+enum Followed {
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    #[error("the stored files are not those of the entry")]
+    Other,
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    #[error("the stored files cannot be read")]
+    Text(#[from] serde_json::Error),
+    #[error("the policies could not be read")]
+    Thread(#[from] tokio::task::JoinError),
+}
+
 impl Policies {
     /// Begins with `set`, which [`Self::take`] recorded or the ledger already knows.
     #[must_use]
     pub fn new(set: PolicySet) -> Self {
         Self {
-            current: RwLock::new(Arc::new(set)),
+            current: watch::Sender::new(Arc::new(set)),
             changing: Mutex::new(None),
             refused: RwLock::new(None),
         }
@@ -73,12 +89,49 @@ impl Policies {
     /// The set that decides now. Keep it for a whole walk.
     #[must_use]
     pub fn in_force(&self) -> Arc<PolicySet> {
-        Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.current.borrow())
     }
 
-    /// Waits until a change that is under way is over.
-    pub async fn settled(&self) {
+    /// Waits until a change that is under way is over, here or on the way here from another replica.
+    pub async fn settled(&self, ledger: &Ledger) {
         drop(self.changing.lock().await);
+        let at_head = ledger.watch_policy();
+        let mut current = self.current.subscribe();
+        let same = current.wait_for(|set| at_head.borrow().is_none_or(|pol| pol == hash(set)));
+        if tokio::time::timeout(SETTLE, same).await.is_err() {
+            tracing::warn!("the policy set in force at the head is not here yet");
+        }
+    }
+
+    /// Follows the set in force at the head, wherever it took force: the other replicas' files decide here too, as they
+    /// are kept in the store, and only if they hash to what the entry says. Runs until the committer is gone.
+    pub async fn follow(&self, store: &Store, ledger: &Ledger) {
+        let mut at_head = ledger.watch_policy();
+        while at_head.changed().await.is_ok() {
+            let pol = *at_head.borrow_and_update();
+            if let Some(pol) = pol
+                && let Err(error) = self.follow_to(pol, store).await
+            {
+                tracing::error!(%error, %pol, "the policy set in force at the head cannot be loaded: nothing is granted");
+            }
+        }
+    }
+
+    async fn follow_to(&self, pol: Digest, store: &Store) -> Result<(), Followed> {
+        let _changing = self.changing.lock().await;
+        if hash(&self.in_force()) == pol {
+            return Ok(());
+        }
+        let kept = store.kept_policy(&pol.to_string()).await?;
+        let files: BTreeMap<String, String> = serde_json::from_str(&kept.ok_or(Followed::Other)?)?;
+        let files = files.into_iter().collect();
+        let set = tokio::task::spawn_blocking(move || PolicySet::from_files(files)).await??;
+        if hash(&set) != pol {
+            return Err(Followed::Other);
+        }
+        tracing::info!(%pol, "policies took force on another replica");
+        self.current.send_replace(Arc::new(set));
+        Ok(())
     }
 
     /// Why the newest files are not in force, if they are not.
@@ -128,7 +181,7 @@ impl Policies {
         }
         follows(was.serial().unwrap_or(0), set.serial().unwrap_or(0))?;
         take(&set, Some(hash(was)), ledger).await?;
-        *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(set);
+        self.current.send_replace(Arc::new(set));
         Ok(Reload::Taken(pol))
     }
 }
@@ -219,6 +272,9 @@ fn refused(was: &PolicySet, text: &str) -> Entry {
 fn hash(set: &PolicySet) -> Digest {
     Digest::from_bytes(*set.hash().as_bytes())
 }
+
+/// How long a walk waits for a set that took force elsewhere: some looks at the head.
+const SETTLE: Duration = Duration::from_secs(2);
 
 /// Folders that a glance goes into; a policy folder has one, `tests`.
 const MAX_FOLDERS: usize = 16;

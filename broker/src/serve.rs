@@ -22,8 +22,12 @@ use crate::http::listen::tls::{ClientCerts, Tls};
 use crate::http::listen::{Bounds, Listener};
 use crate::http::{self, evidence, observe, problem::Failure};
 use crate::issue::Broker;
+use crate::ledger;
 use crate::limits::evidence::FailedEvidence;
+use crate::ledger::witnesses::Witnesses;
 use crate::policies::{self, Refused, Reload};
+use crate::sinks::{self, Sinks};
+use crate::skew;
 use crate::start::{self, Absent, Built, StartError};
 use crate::telemetry::trail;
 use crate::trust;
@@ -35,8 +39,12 @@ pub struct App {
     pub broker: Arc<Broker>,
     /// Where policies come from.
     pub policy_dir: PathBuf,
+    /// The config as it is recorded: no secrets.
+    pub settings: serde_json::Value,
     /// Since when `/readyz` reads what it reads.
     pub(crate) memory: http::health::Memory,
+    /// Who is sent the ledger.
+    pub sinks: Sinks,
     /// How long a caller waits for an answer.
     pub request_timeout: Duration,
 }
@@ -118,6 +126,41 @@ impl App {
         }
     }
 
+    /// Lets the policies decide that took force on another replica.
+    async fn follow_policies(self: Arc<Self>) {
+        let broker = &self.broker;
+        broker.policies.follow(&broker.store, &broker.ledger).await;
+    }
+
+    /// Records that the database failed over: after the committer has found the head to be the one it knew.
+    async fn watch_storage(self: Arc<Self>) {
+        let broker = &self.broker;
+        let mut states = broker.ledger.watch_state();
+        let mut known = broker.store.storage().await.ok();
+        while states.changed().await.is_ok() {
+            if *states.borrow_and_update() != ledger::State::Open {
+                continue;
+            }
+            let now = broker.store.storage().await.ok();
+            let timeline = |storage: &Option<serde_json::Value>| {
+                storage.as_ref().and_then(|it| it.get("timeline").cloned())
+            };
+            if now.is_none() || timeline(&now) == timeline(&known) {
+                continue;
+            }
+            tracing::warn!("the database failed over: another timeline writes it");
+            match start::record_config(&self, "failover").await {
+                Ok(()) => known = now,
+                Err(error) => tracing::warn!(%error, "a fail-over is not on record yet"),
+            }
+        }
+    }
+
+    /// Halts the log while the clock cannot be believed.
+    async fn watch_clock(self: Arc<Self>) {
+        skew::watch(&self.broker).await;
+    }
+
     /// Ends requests whose time is over.
     async fn sweep_requests(self: Arc<Self>) {
         loop {
@@ -155,8 +198,12 @@ pub struct Service {
     pub doors: Doors,
     /// The ledger's loops; they end when nobody holds its door any more.
     writers: JoinSet<()>,
+    /// What follows the ledger and writes what is derived from it.
+    followers: JoinSet<()>,
     /// What issuers' keys do, on its way to the ledger.
     filings: mpsc::Receiver<Filing>,
+    senders: Vec<sinks::Sender>,
+    witnesses: Witnesses,
     watch_policies: bool,
     front: Front,
 }
@@ -259,20 +306,30 @@ impl Service {
             committer,
             pin,
             filings,
+            senders,
+            witnesses,
             announcement,
+            deriver,
+            scrubber,
         } = start::build(config, clock, absent).await?;
         let mut writers = JoinSet::new();
         writers.spawn(committer.run());
         if let Some(pin) = pin {
             writers.spawn(pin.run());
         }
+        let mut followers = JoinSet::new();
+        followers.spawn(deriver.run());
+        followers.spawn(scrubber.run());
         announcement.record(&app).await?;
         let app = Arc::new(app);
         Ok(Self {
             app,
             doors,
             writers,
+            followers,
             filings,
+            senders,
+            witnesses,
             watch_policies,
             front,
         })
@@ -284,14 +341,24 @@ impl Service {
             app,
             doors,
             mut writers,
+            mut followers,
             filings,
+            senders,
+            witnesses,
             front,
             watch_policies,
         } = self;
         let mut chores = JoinSet::new();
         chores.spawn(Arc::clone(&app).sweep_requests());
         chores.spawn(Arc::clone(&app).look_around());
+        chores.spawn(Arc::clone(&app).follow_policies());
+        chores.spawn(Arc::clone(&app).watch_storage());
+        chores.spawn(Arc::clone(&app).watch_clock());
         chores.spawn(trust::keep(Arc::clone(&app.broker), filings));
+        chores.spawn(witnesses.run());
+        for sender in senders {
+            chores.spawn(sender.run());
+        }
         if watch_policies {
             chores.spawn(Arc::clone(&app).watch_policies());
         }
@@ -306,7 +373,7 @@ impl Service {
             let router = http::ops(Arc::clone(&app));
             open.spawn(front.operators(router, &app, &phase).tcp(ops));
         }
-        let router = http::socket(Arc::clone(&app));
+        let router = http::socket(Arc::clone(&app)).layer(axum::Extension(phase.clone()));
         open.spawn(front.operators(router, &app, &phase).unix(doors.socket));
         let broker = Arc::clone(&app.broker);
         drop(app);
@@ -322,6 +389,7 @@ impl Service {
             tracing::warn!(%error, "the last minute of refusals is not on record");
         }
         drop(broker);
+        followers.shutdown().await;
         chores.shutdown().await; // the last holders of the ledger's door
         while writers.join_next().await.is_some() {}
     }
@@ -347,6 +415,7 @@ pub fn signals(service: &Service) -> std::io::Result<watch::Receiver<Phase>> {
                 _ = term.recv() => break,
                 _ = int.recv() => break,
                 _ = hup.recv() => {
+                    app.sinks.reopen();
                     drop(app.reload().await);
                     if let Some(tls) = &tls {
                         tls.reload(app.broker.clock.now());

@@ -10,11 +10,11 @@ use std::time::Duration;
 use serde_json::{Map, json};
 use stint_audit::canonical::canonical;
 use stint_audit::kind::{self, KeyUse};
-use stint_audit::note::KeyError as LogKeyError;
-use stint_audit::{Digest, LogKey};
+use stint_audit::Digest;
+use stint_audit::note::VerifierKey;
 use stint_ca::signer::Algorithm;
 use stint_ca::{AudienceError, Authority, AuthorityParts, Profile, ProfileError, SetupError};
-use stint_policy::{LoadError, PolicySet};
+use stint_policy::{LoadError, PolicySet, Timestamp};
 use thiserror::Error;
 use tokio::sync::mpsc;
 
@@ -28,12 +28,16 @@ use crate::config::{self, Config, JwtAlg, Reveal, SecretError};
 use crate::http::listen::tls::TlsError;
 use crate::issue::{Broker, Deliveries, Terms};
 use crate::keyring::{self, Folder, Keyring, KeyringError};
-use crate::ledger::{self, Committer, Ledger, OpenError, Pin, Site};
+use crate::hand::{self, Found, HandError};
+use crate::ledger::keys::{self as log_keys, EpochKeys, LogKeysError};
+use crate::ledger::witnesses::{Watchers, WatchersError, Witnesses};
+use crate::ledger::{self, Committer, Deriver, Ledger, OpenError, Pin, Scrubber, Site};
 use crate::limits::CallerLimits;
 use crate::limits::turns::Turns;
 use crate::noise::Noise;
 use crate::policies::{self, Policies, Refused};
 use crate::serve::App;
+use crate::sinks::{self, Sinks};
 use crate::store::{self, Store};
 use crate::task::Tasks;
 use crate::trust;
@@ -47,8 +51,16 @@ pub struct Built {
     pub committer: Committer,
     /// Its ledger's memory outside the store.
     pub pin: Option<Pin>,
+    /// What is derived from the ledger: somebody must run both.
+    pub deriver: Deriver,
+    /// Reads the ledger again and again.
+    pub scrubber: Scrubber,
     /// What issuers' keys will do: somebody must run [`crate::trust::keep`].
     pub filings: mpsc::Receiver<Filing>,
+    /// Asks witnesses; somebody must run it.
+    pub witnesses: Witnesses,
+    /// Who is sent the ledger: each must run.
+    pub senders: Vec<sinks::Sender>,
     /// What the ledger is to hear before anything is served.
     pub announcement: Announcement,
 }
@@ -60,7 +72,6 @@ pub struct Announcement {
     rotated: bool,
     was: Option<Digest>,
     set_is_new: bool,
-    config: serde_json::Value,
 }
 
 /// Why the broker does not start.
@@ -90,9 +101,12 @@ pub enum StartError {
     /// The ledger is not served.
     #[error(transparent)]
     Ledger(#[from] OpenError),
-    /// The ledger's key does not fit its name.
+    /// The ledger's keys or its pin cannot be used.
     #[error(transparent)]
-    LogKey(#[from] LogKeyError),
+    Hand(#[from] HandError),
+    /// The ledger's keys cannot be used.
+    #[error(transparent)]
+    LogKeys(#[from] LogKeysError),
     /// The policies do not load.
     #[error(transparent)]
     Policy(#[from] LoadError),
@@ -111,9 +125,15 @@ pub enum StartError {
     /// The listener's certificate cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// A sink cannot be set up.
+    #[error(transparent)]
+    Sink(#[from] sinks::SinkError),
     /// The store does not open.
     #[error(transparent)]
     Store(#[from] store::Error),
+    /// Witnesses cannot be asked.
+    #[error(transparent)]
+    Watchers(#[from] WatchersError),
 }
 
 /// What a start does with a store that holds no ledger.
@@ -130,7 +150,7 @@ pub enum Absent {
 /// # Errors
 /// [`StartError`].
 pub async fn build(
-    config: Config,
+    mut config: Config,
     clock: Arc<dyn Clock>,
     absent: Absent,
 ) -> Result<Built, StartError> {
@@ -138,24 +158,29 @@ pub async fn build(
     let now = clock.now();
     let settings = config.settings();
     let set = load_policies(config.policy.dir.clone()).await?;
-    let origin = config.ledger.origin.clone();
-    let passphrase = config
-        .keys
-        .passphrase
-        .as_ref()
-        .map(config::SecretRef::read)
-        .transpose()?;
+    let base = config.ledger.origin.clone();
+    let passphrase = hand::passphrase(&config)?;
     let folder = Folder {
         dir: &config.keys.dir,
         passphrase: passphrase.as_ref(),
     };
     let keys = folder.open(authority_of(&config), now)?;
     let rotated = keys.rotated;
-    let tasks = Tasks::new(&keys.tasks, &origin);
-    let (site, minting) = site(&config, keys)?;
+    let tasks = Tasks::new(&keys.tasks, &base);
+    let location = config.store.location()?;
+    if absent == Absent::Begin {
+        store::migrate(&location).await?;
+    }
+    let (store, writer) = Store::open(&location, &base).await?;
+    let found = hand::found(store, writer, &base).await?;
+    hand::settle_pin(&config, &found)?;
+    let log_keys = log_keys::open(&folder, &base, found.current.epoch)?;
+    let (mut site, minting) = site(&config, keys, log_keys)?;
+    let watchers = Watchers::new(&config.ledger, &site.log_key)?;
     let ca = authority(&config, minting)?;
 
-    let (store, writer) = Store::open(config.store.url.path(), &origin).await?;
+    site.witnessed = watchers.held().await;
+    let Found { store, writer, begun, .. } = found;
     let metrics = Arc::clone(&site.metrics);
     let opened = match absent {
         Absent::Begin => {
@@ -169,6 +194,12 @@ pub async fn build(
     let set_is_new = was != Some(Digest::from_bytes(*set.hash().as_bytes()));
     if set_is_new && was.is_some() {
         policies::follows(serial, set.serial().unwrap_or(0))?;
+    }
+    if let Some((_, at)) = begun.recovered {
+        // What was spent in the lost range is not known: evidence from before the recovery counts no more (LEDGER.md §12).
+        let at = Timestamp::from_millis(i64::try_from(at).unwrap_or(i64::MAX));
+        let entries = config.issuers.values_mut();
+        entries.for_each(|issuer| issuer.entry.refuse_before(at));
     }
     let terms = terms(&config);
     let (register, filings) = Register::new();
@@ -191,6 +222,15 @@ pub async fn build(
     roster.restore(&trust::recorded(&opened.sets, &store.fetches().await?));
     roster.enrol(&register);
     let noise = Arc::new(Noise::new(Arc::clone(&clock)));
+    let ground = sinks::Ground {
+        store: &store,
+        ledger: &opened.ledger,
+        clock: &clock,
+        node: &config.ledger.node,
+    };
+    let (door, ticks) = (opened.ledger.clone(), Arc::clone(&clock));
+    let witnesses = watchers.watch(door, ticks, Arc::clone(&metrics), &config.ledger.node);
+    let (sinks, senders) = Sinks::build(&config.sinks, &ground)?;
     let broker = Broker {
         clock,
         roster,
@@ -209,7 +249,9 @@ pub async fn build(
     let app = App {
         broker: Arc::new(broker),
         policy_dir: config.policy.dir,
+        settings,
         memory: crate::http::health::Memory::default(),
+        sinks,
         request_timeout: duration(config.server.request_timeout),
     };
     let announcement = Announcement {
@@ -217,13 +259,16 @@ pub async fn build(
         rotated,
         was,
         set_is_new,
-        config: settings,
     };
     Ok(Built {
         app,
         committer: opened.committer,
         pin: opened.pin,
+        deriver: opened.deriver,
+        scrubber: opened.scrubber,
         filings,
+        senders,
+        witnesses,
         announcement,
     })
 }
@@ -249,33 +294,34 @@ impl Announcement {
             log.record(ledger::note(added, None, Map::new()), None, Vec::new())
                 .await?;
         }
-        let loaded = kind::ConfigLoaded {
-            cause: "start".to_owned(),
-            config: Digest::of(&canonical(&self.config).map_err(form)?),
-            software: env!("CARGO_PKG_VERSION").to_owned(),
-            was: None,
-        };
-        let mut body = Map::new();
-        body.insert("settings".to_owned(), self.config);
-        // A key that the operator brings can change with any start: the record has them all.
-        let keys: Vec<_> = app
-            .broker
-            .ca
-            .jwt_keys()
-            .map(|key| key.to_string())
-            .collect();
-        body.insert("jwt_keys".to_owned(), json!(keys));
-        body.insert(
-            "storage".to_owned(),
-            json!({ "engine": "sqlite", "synchronous": "full" }),
-        );
-        log.record(ledger::note(loaded, None, body), None, Vec::new())
-            .await?;
+        record_config(app, "start").await?;
         if self.set_is_new {
             policies::take(&app.broker.policies.in_force(), self.was, log).await?;
         }
         Ok(())
     }
+}
+
+/// Records the settings and the store they meet, and why now: a start, or a database that failed over.
+///
+/// # Errors
+/// The ledger's.
+pub async fn record_config(app: &App, cause: &str) -> Result<(), ledger::Error> {
+    let broker = &app.broker;
+    let loaded = kind::ConfigLoaded {
+        cause: cause.to_owned(),
+        config: Digest::of(&canonical(&app.settings).map_err(form)?),
+        software: env!("CARGO_PKG_VERSION").to_owned(),
+        was: None,
+    };
+    let mut body = Map::new();
+    body.insert("settings".to_owned(), app.settings.clone());
+    // A key that the operator brings can change with any start: the record has them all.
+    let keys: Vec<_> = broker.ca.jwt_keys().map(|key| key.to_string()).collect();
+    body.insert("jwt_keys".to_owned(), json!(keys));
+    body.insert("storage".to_owned(), broker.store.storage().await?);
+    let entry = ledger::note(loaded, None, body);
+    broker.ledger.record(entry, None, Vec::new()).await.map(drop)
 }
 
 fn form(error: impl std::fmt::Display) -> ledger::Error {
@@ -338,21 +384,14 @@ fn faults(table: &str, faults: &[(String, Fault)]) -> String {
     faults.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
-fn site(config: &Config, keys: Keyring) -> Result<(Site, Minting), StartError> {
-    let log_key = LogKey::from_seed(&keys.log, &config.ledger.origin)?;
-    let log_spki = [ED25519_SPKI, log_key.public().public_key().as_slice()].concat();
-    let site = Site {
-        log_key,
-        mac: keys.mac,
-        pseudonyms: keys.pseudonyms,
-        node: config.ledger.node.clone(),
-        pin: (!config.ledger.pin.as_os_str().is_empty()).then(|| config.ledger.pin.clone()),
-        queue: usize::try_from(config.limits.queue).unwrap_or(usize::MAX),
-        metrics: Arc::default(),
-    };
+fn site(config: &Config, keys: Keyring, log_keys: EpochKeys) -> Result<(Site, Minting), StartError> {
+    let spki = |key: VerifierKey| [ED25519_SPKI, key.public_key().as_slice()].concat();
+    let log_spki = log_keys.log.all_public().into_iter().map(spki).collect();
+    let log = log_keys.log.public().name().to_owned();
     Ok((
-        site,
+        hand::site(config, log_keys),
         Minting {
+            log,
             issuing: keys.issuing,
             jwt: std::iter::once(Ok(keys.jwt))
                 .chain(config.jwt.rs256.as_ref().map(keyring::brought))
@@ -364,9 +403,11 @@ fn site(config: &Config, keys: Keyring) -> Result<(Site, Minting), StartError> {
 
 /// The keys that mint, and one more of ours that is nobody's to certify.
 struct Minting {
+    /// The log that credentials name.
+    log: String,
     issuing: stint_ca::issuer::Issuing,
     jwt: Vec<Arc<dyn stint_ca::signer::Signer>>,
-    log_spki: Vec<u8>,
+    log_spki: Vec<Vec<u8>>,
 }
 
 fn authority(config: &Config, keys: Minting) -> Result<Authority, StartError> {
@@ -380,7 +421,7 @@ fn authority(config: &Config, keys: Minting) -> Result<Authority, StartError> {
     let parts = AuthorityParts {
         trust_domain: config.ca.trust_domain.as_str().to_owned(),
         url: config.server.url.as_str().to_owned(),
-        log: config.ledger.origin.clone(),
+        log: keys.log,
         issuing: keys.issuing,
         jwt: keys.jwt,
         jwt_max_ttl: config.jwt.max_ttl,
@@ -393,7 +434,7 @@ fn authority(config: &Config, keys: Minting) -> Result<Authority, StartError> {
             .as_ref()
             .map(|url| url.as_str().to_owned()),
         arc: None,
-        own_keys: vec![keys.log_spki],
+        own_keys: keys.log_spki,
     };
     Ok(Authority::new(parts)?)
 }

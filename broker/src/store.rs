@@ -1,32 +1,43 @@
-//! The database: one file, its readers, and the rows that outcomes leave behind.
+//! The database: a SQLite file or a PostgreSQL server, its readers, and the rows that outcomes leave behind.
 //!
 //! Reads happen here, at any time, on read-only connections. Writes are [`Write`] values: plain
 //! rows that the walk hands to the ledger, which alone applies them, in the transaction of their
 //! entry. Nothing in here begins or commits a transaction.
 
+pub(crate) mod engine;
+pub(crate) mod copy;
+pub(crate) mod cursors;
+pub mod derived;
+pub mod erase;
 pub mod issuers;
 pub mod look;
+pub mod notes;
+pub mod nodes;
+pub(crate) mod moved;
+pub(crate) mod pages;
 pub mod place;
 pub mod policies;
 pub mod requests;
 pub mod retries;
+pub(crate) mod snapshot;
 pub mod spent;
 pub mod tasks;
 pub mod trail;
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
-use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
-    SqliteSynchronous,
-};
-use sqlx::{Connection, Row};
 use thiserror::Error;
 
+use engine::{Readers, postgres, query, sqlite};
+pub use derived::Derived;
+pub use engine::postgres::{Server, ServerError};
+pub use engine::{Db, Engine};
 pub use issuers::FetchRow;
+pub use nodes::CloseRow;
 use place::{Lock, PlaceError};
+use crate::migrate::Plan;
 pub use policies::PolicyRow;
 pub use requests::RequestRow;
 pub use retries::{AnswerRow, RetryRow};
@@ -37,8 +48,14 @@ pub use tasks::{GrantRow, TaskRow};
 /// statements: guards first, effects after the chain was extended.
 #[derive(Debug, Clone)]
 pub enum Write {
+    /// Guard: a node's mark of what it handed out still stands where it was thought to.
+    Close(CloseRow),
     /// Effect: the task was refused something.
     Deny(String),
+    /// Effect: tiles, index and the standing set, which anybody can make again from the entries.
+    Derived(Box<Derived>),
+    /// Guard: each of these bodies is there, and goes; what rows know of the same goes with them.
+    Erase(Box<erase::EraseRow>),
     /// Effect: an issuer's key set, which is on record, was fetched.
     Fetched(FetchRow),
     /// Effect: a credential was granted under the task.
@@ -70,41 +87,84 @@ pub enum Write {
     Spend(SpentRow),
 }
 
-/// Opens, reads and keeps apart from everybody else the one database of this broker.
+/// Where a database is.
+#[derive(Debug, Clone)]
+pub enum Location {
+    /// A SQLite file on a local disk.
+    File(PathBuf),
+    /// A PostgreSQL server.
+    Server(Server),
+}
+
+impl fmt::Display for Location {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => path.display().fmt(f),
+            Self::Server(server) => server.shown().fmt(f),
+        }
+    }
+}
+
+/// Opens and reads the one database of this broker; a file is kept apart from everybody else.
 #[derive(Debug, Clone)]
 pub struct Store {
-    path: PathBuf,
+    location: Location,
     log: String,
-    readers: SqlitePool,
+    readers: Readers,
     /// Nobody else opens the file while this or a clone of it lives.
-    _lock: Arc<Lock>,
+    _lock: Option<Arc<Lock>>,
 }
 
 /// Why the database cannot be used.
 #[derive(Debug, Error)]
 pub enum Error {
-    /// The engine or the file system answered with an error.
-    #[error("the database `{path}` failed")]
+    /// The engine, the network or the file system answered with an error.
+    #[error("the database `{place}` failed")]
     Database {
-        /// The file.
-        path: PathBuf,
+        /// The file or server.
+        place: String,
         /// What the engine said.
         source: sqlx::Error,
     },
+    /// There is no such file.
+    #[error("there is no database `{0}`")]
+    Missing(PathBuf),
     /// A migration did not apply.
-    #[error("the schema of `{path}` could not be brought up to date")]
+    #[error("the schema of `{place}` could not be brought up to date")]
     Migrate {
-        /// The file.
-        path: PathBuf,
+        /// The file or server.
+        place: String,
         /// What the engine said.
         source: Box<sqlx::migrate::MigrateError>,
     },
-    /// A setting that durability rests on reads back otherwise than it was set.
-    #[error("`{path}`: pragma `{name}` reads `{found}`, it must be `{wanted}`")]
+    /// The ledger was moved to another database, or is half way there.
+    #[error("{}", told_moved(.place, .to, *.done))]
+    Moved {
+        /// The file or server.
+        place: String,
+        /// Where it went.
+        to: String,
+        /// Whether it surely is there.
+        done: bool,
+    },
+    /// The schema is not this program's.
+    #[error("`{place}` has schema {found}, this program needs {wanted}: {next}")]
+    Schema {
+        /// The server.
+        place: String,
+        /// The newest migration that was applied, 0 without one.
+        found: i64,
+        /// The newest there is.
+        wanted: i64,
+        /// What an operator can do.
+        next: &'static str,
+    },
+    /// A setting that durability rests on is otherwise than it must be.
+    #[error("`{place}`: `{name}` reads `{found}`, it must be `{wanted}`")]
     Setting {
-        /// The file.
-        path: PathBuf,
-        /// The pragma.
+        /// The file or server.
+        place: String,
+        /// The pragma or parameter.
         name: &'static str,
         /// What must be.
         wanted: &'static str,
@@ -114,63 +174,69 @@ pub enum Error {
     /// The file does not lie where a ledger may, or is another broker's.
     #[error(transparent)]
     Place(#[from] PlaceError),
-    /// The linked SQLite can corrupt a WAL database (3.7.0 to 3.51.2).
-    #[error(
-        "SQLite {0} is linked, at least 3.51.3 is needed: older ones can corrupt a WAL database"
-    )]
-    TooOld(String),
+    /// The engine is too old.
+    #[error("{engine} {found} is too old: at least {wanted}")]
+    TooOld {
+        /// Its name.
+        engine: &'static str,
+        /// Its version.
+        found: String,
+        /// From which version on it serves.
+        wanted: &'static str,
+    },
+}
+
+impl Error {
+    /// Names the place in an engine's error.
+    pub(crate) fn database(place: impl fmt::Display, source: sqlx::Error) -> Self {
+        Self::Database {
+            place: place.to_string(),
+            source,
+        }
+    }
 }
 
 impl Store {
-    /// Opens `path` (creating it if it is absent), migrates it, and gives the store with its one
-    /// writer connection, on which every durability setting was set and read back (LEDGER.md §7).
+    /// Opens the database of `log` (a file is created and brought up to date, a server must have been), and gives the
+    /// store with the writer's connection, on which every durability setting was read back (LEDGER.md §7).
     ///
     /// # Errors
-    /// [`Error`] names the file and the setting or statement that failed.
-    pub async fn open(path: &Path, log: &str) -> Result<(Self, SqliteConnection), Error> {
-        let failed = |source| Error::Database {
-            path: path.to_owned(),
-            source,
+    /// [`Error`] names the place and the setting or statement that failed.
+    pub async fn open(location: &Location, log: &str) -> Result<(Self, Db), Error> {
+        let lock = match location {
+            Location::File(path) => {
+                let lock = Lock::take(path)?;
+                place::make(path)?;
+                Some(Arc::new(lock))
+            }
+            Location::Server(_) => None,
         };
-        let lock = Arc::new(Lock::take(path)?);
-        place::make(path)?;
-        let options = SqliteConnectOptions::new()
-            .filename(path)
-            .create_if_missing(true)
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Full)
-            .busy_timeout(Duration::from_secs(5))
-            .pragma("fullfsync", "ON")
-            .pragma("checkpoint_fullfsync", "ON")
-            // The committer checkpoints between commits (`Ledger`), never inside one.
-            .pragma("wal_autocheckpoint", "0")
-            .pragma("secure_delete", "ON")
-            .pragma("mmap_size", "0")
-            .pragma("cache_size", "-16384");
-        let mut writer = SqliteConnection::connect_with(&options)
-            .await
-            .map_err(failed)?;
-        read_back(path, &mut writer).await?;
-        sqlx::migrate!("../migrations/sqlite")
-            .run(&mut writer)
-            .await
-            .map_err(|source| Error::Migrate {
-                path: path.to_owned(),
-                source: Box::new(source),
-            })?;
-        let readers = SqlitePoolOptions::new()
-            .max_connections(READERS)
-            .acquire_timeout(Duration::from_millis(2_000))
-            .connect_with(options.read_only(true).create_if_missing(false))
-            .await
-            .map_err(failed)?;
+        let mut writer = connect(location).await?;
+        match location {
+            Location::File(_) => upgrade(location, &mut writer).await?,
+            Location::Server(_) => expect_schema(location, &mut writer).await?,
+        }
+        refuse_moved(location, &mut writer).await?;
+        warn_of_standbys(location, &mut writer).await?;
+        let readers = match location {
+            Location::File(path) => Readers::Sqlite(sqlite::readers(path).await?),
+            Location::Server(server) => Readers::Postgres(server.readers()),
+        };
         let store = Self {
-            path: path.to_owned(),
+            location: location.clone(),
             log: log.to_owned(),
             readers,
             _lock: lock,
         };
         Ok((store, writer))
+    }
+
+    /// Another connection for writing, proven as the first was: where the first is lost.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub async fn writer(&self) -> Result<Db, Error> {
+        connect(&self.location).await
     }
 
     /// The log whose rows these are.
@@ -179,24 +245,241 @@ impl Store {
         &self.log
     }
 
+    /// The same database, with the rows of another log: an epoch of this one.
+    #[must_use]
+    pub fn of(&self, log: &str) -> Self {
+        let log = log.to_owned();
+        Self { log, ..self.clone() }
+    }
+
     /// The connections for reading.
-    pub(crate) fn readers(&self) -> &SqlitePool {
+    pub(crate) fn readers(&self) -> &Readers {
         &self.readers
     }
 
-    /// The database file.
+    /// Where the database is.
     #[must_use]
-    pub fn path(&self) -> &Path {
-        &self.path
+    pub fn location(&self) -> &Location {
+        &self.location
     }
 
-    /// Names the file in an engine's error.
+    /// Which engine it is.
+    #[must_use]
+    pub fn engine(&self) -> Engine {
+        self.location.engine()
+    }
+
+    /// The server's own clock, in milliseconds; a file has none.
+    ///
+    /// # Errors
+    /// [`Error::Database`].
+    pub async fn clock(&self) -> Result<Option<i64>, Error> {
+        if self.engine() == Engine::Sqlite {
+            return Ok(None);
+        }
+        query("SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000 AS BIGINT)")
+            .fetch_one(self.readers())
+            .await
+            .and_then(|row| row.try_get(0))
+            .map(Some)
+            .map_err(|source| self.failed(source))
+    }
+
+    /// What the record says of the store: engine, version, what makes its commits durable, and on a server the timeline,
+    /// another one of which is another history.
+    ///
+    /// # Errors
+    /// [`Error::Database`].
+    pub async fn storage(&self) -> Result<serde_json::Value, Error> {
+        let sql = match self.engine() {
+            Engine::Postgres => postgres::STORAGE,
+            Engine::Sqlite => sqlite::STORAGE,
+        };
+        let row = query(sql).fetch_one(self.readers()).await;
+        let text: String = row
+            .and_then(|row| row.try_get(0))
+            .map_err(|source| self.failed(source))?;
+        serde_json::from_str(&text)
+            .map_err(|source| self.failed(sqlx::Error::Decode(Box::new(source))))
+    }
+
+    /// Names the place in an engine's error.
     pub(crate) fn failed(&self, source: sqlx::Error) -> Error {
-        Error::Database {
-            path: self.path.clone(),
-            source,
+        Error::database(&self.location, source)
+    }
+}
+
+impl Location {
+    /// Which engine is there.
+    #[must_use]
+    pub fn engine(&self) -> Engine {
+        match self {
+            Self::File(_) => Engine::Sqlite,
+            Self::Server(_) => Engine::Postgres,
         }
     }
+
+    /// The file, if it is one.
+    #[must_use]
+    pub fn file(&self) -> Option<&Path> {
+        match self {
+            Self::File(path) => Some(path),
+            Self::Server(_) => None,
+        }
+    }
+}
+
+/// Brings the schema at `location` up to date: what `stintd migrate` does, and every start on a file.
+///
+/// # Errors
+/// [`Error::Migrate`]; [`Error`] as it is opened.
+pub async fn migrate(location: &Location) -> Result<(), Error> {
+    let _lock = location.file().map(Lock::take).transpose()?;
+    let mut db = connect(location).await?;
+    upgrade(location, &mut db).await?;
+    db.close().await.map_err(|source| Error::database(location, source))
+}
+
+/// A lost primary takes with it what no standby has confirmed: acknowledged entries, and with them every receipt.
+async fn warn_of_standbys(location: &Location, db: &mut Db) -> Result<(), Error> {
+    if db.engine() != Engine::Postgres {
+        return Ok(());
+    }
+    let row = query("SELECT current_setting('synchronous_standby_names')").fetch_one(db).await;
+    let standbys: String = row
+        .and_then(|row| row.try_get(0))
+        .map_err(|source| Error::database(location, source))?;
+    if standbys.is_empty() {
+        tracing::warn!(
+            store = %location,
+            "synchronous_standby_names is empty: a lost primary takes its last commits with it"
+        );
+    }
+    Ok(())
+}
+
+/// One of two ledgers of one log would be a fork: what went elsewhere is not served here.
+async fn refuse_moved(location: &Location, db: &mut Db) -> Result<(), Error> {
+    let moved = moved::read(db).await;
+    match moved.map_err(|source| Error::database(location, source))? {
+        None => Ok(()),
+        Some(moved) => Err(Error::Moved {
+            place: location.to_string(),
+            to: moved.place,
+            done: moved.done,
+        }),
+    }
+}
+
+fn told_moved(place: &str, to: &str, done: bool) -> String {
+    if done {
+        format!("the ledger of `{place}` moved to `{to}`: set [store] url to that, and keep this file for nothing but its bytes")
+    } else {
+        format!("a move of `{place}` to `{to}` was cut off: run `stintd migrate --to` with that server again to finish it, or `--cancel` it")
+    }
+}
+
+/// The database as it lies there, up to date, whatever mark it bears; a file is kept apart from everybody else as long as
+/// the lock lives. A file that is not there is not made.
+pub(crate) async fn alone(location: &Location) -> Result<(Option<Lock>, Db), Error> {
+    let lock = location.file().map(Lock::take).transpose()?;
+    if let Some(path) = location.file().filter(|path| !path.exists()) {
+        return Err(Error::Missing(path.to_owned()));
+    }
+    let mut db = connect(location).await?;
+    match location {
+        Location::File(_) => upgrade(location, &mut db).await?,
+        Location::Server(_) => expect_schema(location, &mut db).await?,
+    }
+    Ok((lock, db))
+}
+
+/// A writer's connection.
+pub(crate) async fn connect(location: &Location) -> Result<Db, Error> {
+    Ok(match location {
+        Location::File(path) => Db::Sqlite(Box::new(sqlite::writer(path).await?)),
+        Location::Server(server) => Db::Postgres(Box::new(server.writer().await?)),
+    })
+}
+
+pub(crate) async fn upgrade(location: &Location, db: &mut Db) -> Result<(), Error> {
+    // A role that may not change a server's schema need not, once its owner has.
+    if db.engine() == Engine::Postgres && expect_schema(location, db).await.is_ok() {
+        return Ok(());
+    }
+    let done = match db {
+        Db::Postgres(db) => postgres::MIGRATIONS.run(&mut **db).await,
+        Db::Sqlite(db) => sqlite::MIGRATIONS.run(&mut **db).await,
+    };
+    done.map_err(|source| Error::Migrate {
+        place: location.to_string(),
+        source: Box::new(source),
+    })
+}
+
+/// What is to be done to bring the schema up to date.
+///
+/// # Errors
+/// [`Error::Schema`] where it is newer than this program.
+pub(crate) async fn plan(location: &Location, db: &mut Db) -> Result<Plan, Error> {
+    let known = schema(db).await;
+    let (found, wanted) = known.map_err(|source| Error::database(location, source))?;
+    if found > wanted {
+        expect_schema(location, db).await?;
+    }
+    let migrations = match db.engine() {
+        Engine::Postgres => &postgres::MIGRATIONS,
+        Engine::Sqlite => &sqlite::MIGRATIONS,
+    };
+    let missing = migrations.iter().filter(|step| step.version > found);
+    Ok(Plan {
+        place: location.to_string(),
+        found,
+        wanted,
+        steps: missing.map(|step| (step.version, step.description.to_string())).collect(),
+    })
+}
+
+/// Several brokers share a server: none of them changes the schema under the others by merely starting.
+async fn expect_schema(location: &Location, db: &mut Db) -> Result<(), Error> {
+    let (found, wanted) = schema(db)
+        .await
+        .map_err(|source| Error::database(location, source))?;
+    let next = match found.cmp(&wanted) {
+        std::cmp::Ordering::Equal => return Ok(()),
+        std::cmp::Ordering::Less => "run `stintd migrate`",
+        std::cmp::Ordering::Greater => "install the version that migrated it",
+    };
+    Err(Error::Schema {
+        place: location.to_string(),
+        found,
+        wanted,
+        next,
+    })
+}
+
+/// The newest migration that was applied, 0 without one, and the newest there is.
+pub(crate) async fn schema(db: &mut Db) -> Result<(i64, i64), sqlx::Error> {
+    let (migrations, exists) = match db.engine() {
+        Engine::Postgres => (
+            &postgres::MIGRATIONS,
+            "SELECT CAST(count(*) AS BIGINT) FROM pg_tables WHERE tablename = '_sqlx_migrations'
+               AND schemaname = ANY (current_schemas(false))",
+        ),
+        Engine::Sqlite => (
+            &sqlite::MIGRATIONS,
+            "SELECT count(*) FROM sqlite_master WHERE name = '_sqlx_migrations'",
+        ),
+    };
+    let newest = migrations.iter().map(|migration| migration.version).max();
+    let exists: i64 = query(exists).fetch_one(&mut *db).await?.try_get(0)?;
+    let found = if exists == 0 {
+        0
+    } else {
+        let sql = "SELECT coalesce(max(version), 0) FROM _sqlx_migrations";
+        query(sql).fetch_one(&mut *db).await?.try_get(0)?
+    };
+    Ok((found, newest.unwrap_or(0)))
 }
 
 /// Rows as one JSON text: the parameter of a set statement.
@@ -204,75 +487,7 @@ pub(crate) fn json<T: serde::Serialize>(rows: &T) -> Result<String, sqlx::Error>
     serde_json::to_string(rows).map_err(|source| sqlx::Error::Encode(Box::new(source)))
 }
 
-/// Reads back what was set: a setting that was silently ignored loses commits on power loss.
-async fn read_back(path: &Path, writer: &mut SqliteConnection) -> Result<(), Error> {
-    let failed = |source| Error::Database {
-        path: path.to_owned(),
-        source,
-    };
-    let version: String = sqlx::query("SELECT sqlite_version()")
-        .fetch_one(&mut *writer)
-        .await
-        .and_then(|row| row.try_get(0))
-        .map_err(failed)?;
-    if number(&version) < OLDEST {
-        return Err(Error::TooOld(version));
-    }
-    for (name, statement, wanted) in SETTINGS {
-        let row = sqlx::query(*statement)
-            .fetch_one(&mut *writer)
-            .await
-            .map_err(failed)?;
-        let found = row
-            .try_get::<String, _>(0)
-            .or_else(|_| row.try_get::<i64, _>(0).map(|number| number.to_string()))
-            .map_err(failed)?;
-        if found != *wanted {
-            let path = path.to_owned();
-            return Err(Error::Setting {
-                path,
-                name,
-                wanted,
-                found,
-            });
-        }
-    }
-    Ok(())
-}
-
-/// `3.51.3` as 3051003, the form of `sqlite3_libversion_number`; unreadable parts count as 0.
-pub(crate) fn number(version: &str) -> u64 {
-    let mut parts = version
-        .split('.')
-        .map(|part| part.parse::<u64>().unwrap_or(0));
-    let mut next = || parts.next().unwrap_or(0);
-    next() * 1_000_000 + next() * 1_000 + next()
-}
-
-/// WAL-reset corruption is fixed from 3.51.3 on (SECURITY.md §3).
-pub(crate) const OLDEST: u64 = 3_051_003;
-
-/// Reading connections: more than cores only wait for each other.
-const READERS: u32 = 4;
-
-const SETTINGS: &[(&str, &str, &str)] = &[
-    ("journal_mode", "PRAGMA journal_mode", "wal"),
-    ("synchronous", "PRAGMA synchronous", "2"),
-    ("fullfsync", "PRAGMA fullfsync", "1"),
-    ("checkpoint_fullfsync", "PRAGMA checkpoint_fullfsync", "1"),
-    ("wal_autocheckpoint", "PRAGMA wal_autocheckpoint", "0"),
-    ("secure_delete", "PRAGMA secure_delete", "1"),
-    ("mmap_size", "PRAGMA mmap_size", "0"),
-];
-
-#[cfg(test)]
-mod tests {
-    use super::number;
-
-    #[test]
-    fn reads_versions() {
-        assert_eq!(number("3.51.3"), 3_051_003);
-        assert_eq!(number("3.51.2"), 3_051_002);
-        assert_eq!(number("x"), 0);
-    }
+/// Keys as one JSON text, each a row of one column.
+pub(crate) fn keys<K: AsRef<str>>(keys: &[K]) -> Result<String, sqlx::Error> {
+    json(&keys.iter().map(|key| [key.as_ref()]).collect::<Vec<_>>())
 }

@@ -62,7 +62,7 @@ impl Heard<'_, '_> {
         }
     }
 
-    fn judge(&self) -> Verdict {
+    pub(crate) fn judge(&self) -> Verdict {
         match &self.opened {
             Ok(hearing) => judged(hearing, &self.query).verdict,
             Err(dismissed) => Verdict::Deny(dismissed.reasons.clone()),

@@ -5,7 +5,7 @@
 //! [`Decision::Deny`]. [`PolicySet::decide`] is the only maker of a [`Grant`].
 //!
 //! Reading order: `query` and `decision` are values in and out, `decide` is the algorithm over a `hearing`, `engine` is
-//! Cedar, `load` builds sets, `lint` and `check` refuse bad ones, `explain` says why.
+//! Cedar, `load` builds sets, `lint` and `check` refuse bad ones, `explain` says why, `replay` asks again.
 
 mod annotation;
 mod check;
@@ -24,6 +24,7 @@ mod lint;
 mod load;
 mod query;
 mod quorum;
+mod replay;
 mod rule;
 mod set;
 mod spiffe;
@@ -46,7 +47,8 @@ pub use query::{
     AskDigest, Attributes, Binding, Ceiling, Claims, Consent, CredentialKind, GroupName, History,
     Input, Kind, PersonId, Principal, Query, Task, TaskSource, Value, Vote, Want,
 };
-pub use set::{Files, PolicySet, sample};
+pub use replay::{Recorded, ReplayError};
+pub use set::{Files, PolicySet, sample, schema};
 pub use spiffe::{SpiffeId, SpiffeIdError};
 pub use time::{Seconds, TimeError, Timestamp};
 pub use uid::{ActionId, Resource, Resources, UidError};

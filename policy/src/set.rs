@@ -102,6 +102,12 @@ pub fn sample() -> Files {
     .collect()
 }
 
+/// The schema that is compiled into this version, and part of each set's address under the name `stint.cedarschema`.
+#[must_use]
+pub const fn schema() -> &'static str {
+    STINT
+}
+
 /// Policies, entities and schema of one moment, valid as a whole. It never changes; a reload builds another.
 #[derive(Debug)]
 pub struct PolicySet {

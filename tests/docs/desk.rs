@@ -44,6 +44,9 @@ impl Desk {
         for folder in ["work", "tmp", "home"] {
             fs::create_dir(temp.path().join(folder)).unwrap();
         }
+        // Pages name the receiver's check as it lies in a checkout.
+        let clients = crate::root().join("clients");
+        std::os::unix::fs::symlink(clients, temp.path().join("work/clients")).unwrap();
         let mut dev = at(&temp, programs, programs.join("stintd"));
         let mut child = dev
             .args(["dev", "--port", "0"])

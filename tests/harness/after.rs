@@ -285,12 +285,18 @@ pub(crate) async fn check_ledger(broker: &TestBroker, delivery: Delivery) {
     assert!(granted.len() >= seen.released.len());
 }
 
-pub(crate) fn check_secrets(planted: &[String], folder: &Path, log_from: usize) {
+/// `stored`: what is in the database, where that is not in the folder.
+pub(crate) fn check_secrets(planted: &[String], folder: &Path, stored: &[u8], log_from: usize) {
     let events = log::since(log_from);
+    let stored = String::from_utf8_lossy(stored);
     for secret in planted {
         assert!(
             !events.contains(secret.as_str()),
             "a secret is in the log: {secret}"
+        );
+        assert!(
+            !stored.contains(secret.as_str()),
+            "a secret is in the database: {secret}"
         );
     }
     let mut folders = vec![folder.to_owned()];

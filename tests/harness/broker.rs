@@ -14,6 +14,7 @@ use stint_broker::http::listen::phase::Phase;
 use stint_broker::keyring::Folder;
 use stint_broker::serve::{Doors, Service};
 use stint_broker::start::{self, Absent, StartError};
+use stint_broker::store::Engine;
 use stint_broker::{dev, init};
 use stint_policy::{Files, Timestamp};
 use tempfile::TempDir;
@@ -26,9 +27,10 @@ use crate::after::{self, Released, Seen};
 use crate::answer::Answer;
 use crate::caller::Caller;
 use crate::clock::TestClock;
-use crate::database;
+use crate::database::{self, Database};
 use crate::issuer::{Issuers, Like};
 use crate::log;
+use crate::postgres::{self, Cluster, Spot};
 use crate::process::Stintd;
 use crate::tls::Pki;
 
@@ -46,6 +48,17 @@ pub struct Setup {
     tls: bool,
     beside: Vec<(&'static str, Vec<u8>)>,
     now: Timestamp,
+    store: Store,
+}
+
+/// On what database.
+#[derive(Debug, Default)]
+enum Store {
+    /// A fresh one of the engine under test.
+    #[default]
+    Fresh,
+    /// This one, whatever the run is on, by this port.
+    Given(Spot, u16),
 }
 
 /// A broker over real TCP.
@@ -54,8 +67,11 @@ pub struct TestBroker {
     /// The clock of the broker in this process.
     pub clock: Arc<TestClock>,
     /// Whose tokens it takes.
-    pub issuers: Issuers,
+    pub issuers: Arc<Issuers>,
     folder: TempDir,
+    /// Where keys and policies are: another broker's, of which this is a replica.
+    home: PathBuf,
+    database: Database,
     config: String,
     api: SocketAddr,
     http: Client,
@@ -63,7 +79,7 @@ pub struct TestBroker {
     identity: Option<String>,
     server: Server,
     log_from: usize,
-    pub(crate) seen: Mutex<Seen>,
+    pub(crate) seen: Arc<Mutex<Seen>>,
     finished: bool,
 }
 
@@ -90,6 +106,7 @@ impl Default for Setup {
             tls: false,
             beside: Vec::new(),
             now,
+            store: Store::Fresh,
         }
     }
 }
@@ -162,11 +179,29 @@ impl Setup {
         self
     }
 
+    /// On this database of a server, whatever the run is on, by `port`: the server's own, or a proxy's.
+    #[must_use]
+    pub fn on_server(mut self, spot: &Spot, port: u16) -> Self {
+        self.store = Store::Given(spot.clone(), port);
+        self
+    }
+
     /// Makes the folder and serves it.
     ///
     /// # Panics
     /// When it does not start.
-    pub async fn start(mut self) -> TestBroker {
+    pub async fn start(self) -> TestBroker {
+        self.try_start().await.unwrap()
+    }
+
+    /// The same where it may not start.
+    ///
+    /// # Errors
+    /// What keeps it from starting.
+    ///
+    /// # Panics
+    /// When the folder cannot be made.
+    pub async fn try_start(mut self) -> Result<TestBroker, StartError> {
         log::keep();
         // The first to install wins, and all install the same.
         drop(rustls::crypto::ring::default_provider().install_default());
@@ -174,11 +209,12 @@ impl Setup {
             .prefix("stint-it-")
             .tempdir()
             .unwrap();
-        let issuers = Issuers::new(URL);
+        let issuers = Arc::new(Issuers::new(URL));
+        let (database, store) = self.store.take(folder.path()).await;
         let policy = folder.path().join("policy");
         std::fs::create_dir(&policy).unwrap();
         init::write_policies(&policy, &self.files).unwrap();
-        let mut config = config(folder.path(), &issuers, self.limits);
+        let mut config = config(folder.path(), &store, &issuers, self.limits);
         config.push_str(&self.more);
         let pki = self.tls.then(|| Pki::new(folder.path()));
         self.lines
@@ -207,7 +243,9 @@ impl Setup {
         let mut broker = TestBroker {
             clock,
             issuers,
+            home: folder.path().to_owned(),
             folder,
+            database,
             config,
             api: SocketAddr::from((Ipv4Addr::LOCALHOST, 1)),
             http: Client::builder().no_proxy().build().unwrap(),
@@ -215,11 +253,14 @@ impl Setup {
             identity: None,
             server: Server::Nobody,
             log_from: log::length(),
-            seen: Mutex::default(),
+            seen: Arc::default(),
             finished: false,
         };
         broker.http = broker.client();
-        broker.open(Absent::Begin).await.unwrap();
+        if let Err(error) = broker.open(Absent::Begin).await {
+            broker.finished = true;
+            return Err(error);
+        }
         let trust = broker.get("/v1/trust").await.json();
         let vkey = trust["ledger"]["vkey"].as_str().unwrap().to_owned();
         let checkpoint = broker.checkpoint().await;
@@ -227,7 +268,34 @@ impl Setup {
         seen.vkey = vkey;
         seen.checkpoints.push(checkpoint);
         drop(seen);
-        broker
+        Ok(broker)
+    }
+}
+
+impl Store {
+    /// The database, and the lines of `[store]`.
+    async fn take(&self, folder: &Path) -> (Database, String) {
+        let (spot, port) = match (self, database::engine()) {
+            (Self::Given(spot, port), _) => (spot.clone(), *port),
+            (Self::Fresh, Engine::Postgres) => {
+                let spot = Cluster::shared().await.database().await;
+                let port = spot.port;
+                (spot, port)
+            }
+            (Self::Fresh, Engine::Sqlite) => {
+                let file = folder.join("stint.db");
+                let url = format!("url = \"sqlite:{}\"", file.display());
+                return (Database::File(file), url);
+            }
+        };
+        let password = folder.join("store.password");
+        write_secret(&password, postgres::PASSWORD.as_bytes());
+        let text = format!(
+            "url = \"{}\"\npassword = {{ file = \"{}\" }}\npool = 4",
+            spot.url_at(postgres::SERVICE, port),
+            password.display()
+        );
+        (Database::Server(spot), text)
     }
 }
 
@@ -537,6 +605,64 @@ impl TestBroker {
             .map(drop)
     }
 
+    /// Another broker over the same database, with the same keys and policies: a replica named `node`, with an address,
+    /// a socket and a pin of its own, served in this process. What it hands out counts for both. It ends with `finish`
+    /// too, before the broker it is a replica of.
+    ///
+    /// # Errors
+    /// What keeps it from starting.
+    ///
+    /// # Panics
+    /// When this broker is on a file.
+    pub async fn replica(&self, node: &str) -> Result<TestBroker, StartError> {
+        let mut replica = self.beside(node, |config| config);
+        match replica.open(Absent::Refuse).await {
+            Ok(()) => Ok(replica),
+            Err(error) => {
+                replica.finished = true;
+                Err(error)
+            }
+        }
+    }
+
+    /// The same, not serving yet, and with a config that `change` made of ours: `replica.restart()` or
+    /// `replica.serve(None)` begins.
+    ///
+    /// # Panics
+    /// When this broker is on a file.
+    #[must_use]
+    pub fn beside(&self, node: &str, change: impl FnOnce(String) -> String) -> TestBroker {
+        assert_eq!(self.database.engine(), Engine::Postgres, "a file has one broker");
+        let folder = tempfile::Builder::new()
+            .prefix("stint-it-")
+            .tempdir()
+            .unwrap();
+        let own = |config: String, name: &str| {
+            let path = |folder: &Path| folder.join(name).display().to_string();
+            config.replacen(&path(self.folder.path()), &path(folder.path()), 1)
+        };
+        let config = own(own(self.config.clone(), "stintd.sock"), "ledger.pin");
+        let config = config.replacen("[ledger]\n", &format!("[ledger]\nnode = \"{node}\"\n"), 1);
+        let mut replica = TestBroker {
+            clock: Arc::clone(&self.clock),
+            issuers: Arc::clone(&self.issuers),
+            home: self.home.clone(),
+            folder,
+            database: self.database.clone(),
+            config: change(config),
+            api: SocketAddr::from((Ipv4Addr::LOCALHOST, 1)),
+            http: self.http.clone(),
+            pki: None,
+            identity: None,
+            server: Server::Nobody,
+            log_from: self.log_from,
+            seen: Arc::clone(&self.seen),
+            finished: false,
+        };
+        replica.http = replica.client();
+        replica
+    }
+
     /// Lets the program `stintd` serve the same folder, with a file size limit in KiB if one is given.
     ///
     /// # Panics
@@ -587,10 +713,15 @@ impl TestBroker {
         path
     }
 
-    /// The database file.
+    /// The database: a file, or one of a server.
     #[must_use]
-    pub fn database(&self) -> PathBuf {
-        self.path("stint.db")
+    pub fn database(&self) -> Database {
+        self.database.clone()
+    }
+
+    /// Its database is at another server from now on.
+    pub fn moved_to(&mut self, spot: Spot) {
+        self.database = Database::Server(spot);
     }
 
     /// Writes a file of the policy folder.
@@ -598,7 +729,7 @@ impl TestBroker {
     /// # Panics
     /// When it cannot be written.
     pub fn write_policy(&self, name: &str, text: &str) {
-        std::fs::write(self.path("policy").join(name), text).unwrap();
+        std::fs::write(self.home.join("policy").join(name), text).unwrap();
     }
 
     /// A file of the policy folder.
@@ -607,7 +738,7 @@ impl TestBroker {
     /// When it cannot be read.
     #[must_use]
     pub fn read_policy(&self, name: &str) -> String {
-        std::fs::read_to_string(self.path("policy").join(name)).unwrap()
+        std::fs::read_to_string(self.home.join("policy").join(name)).unwrap()
     }
 
     /// Loads the policy folder anew.
@@ -628,17 +759,33 @@ impl TestBroker {
     async fn end(mut self, delivery: after::Delivery) {
         self.finished = true;
         after::check_ledger(&self, delivery).await;
-        self.stop().await;
-        let secrets = self.seen.lock().unwrap().secrets();
-        after::check_secrets(&secrets, self.folder.path(), self.log_from);
+        self.leave().await;
     }
 
     /// Ends a test whose broker does not serve any more, on purpose.
     pub async fn abandon(mut self) {
         self.finished = true;
+        self.leave().await;
+    }
+
+    /// Ends a test whose database is out of reach, on purpose: files and events alone are looked at.
+    pub async fn give_up(mut self) {
+        self.finished = true;
         self.stop().await;
         let secrets = self.seen.lock().unwrap().secrets();
-        after::check_secrets(&secrets, self.folder.path(), self.log_from);
+        after::check_secrets(&secrets, self.folder.path(), &[], self.log_from);
+    }
+
+    /// Stops, looks for secrets in all that is left, and takes it away.
+    async fn leave(&mut self) {
+        self.stop().await;
+        let secrets = self.seen.lock().unwrap().secrets();
+        let stored = self.database.bytes().await;
+        after::check_secrets(&secrets, self.folder.path(), &stored, self.log_from);
+        let is_replica = self.home != self.folder.path();
+        if let (Database::Server(spot), false) = (&self.database, is_replica) {
+            spot.remove().await;
+        }
     }
 
     async fn open(&mut self, absent: Absent) -> Result<(), StartError> {
@@ -688,7 +835,7 @@ pub fn write_secret(path: &Path, bytes: &[u8]) {
 }
 
 /// `stint.toml` of the folder.
-fn config(folder: &Path, issuers: &Issuers, limits: &str) -> String {
+fn config(folder: &Path, store: &str, issuers: &Issuers, limits: &str) -> String {
     let folder = folder.display();
     let mut text = format!(
         r#"version = 1
@@ -697,7 +844,7 @@ url = "{URL}"
 [ops]
 socket = "{folder}/stintd.sock"
 [store]
-url = "sqlite:{folder}/stint.db"
+{store}
 [ledger]
 origin = "it.stint/ledger"
 pin = "{folder}/ledger.pin"

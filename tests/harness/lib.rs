@@ -6,6 +6,9 @@
 //! broker.finish().await;
 //! ```
 //!
+//! `STINT_TEST_STORE=postgres` runs every test on PostgreSQL ([`postgres`]); what is about one engine alone says so
+//! ([`database::only_on`]). [`TestBroker::replica`] is another broker over the same database.
+//!
 //! Nothing of ours is stood in for: config text, keys, ledger, policies and issuers are what `stintd` would take.
 //! [`TestBroker::serve`] lets the program itself take over the same folder. Every test ends with
 //! [`TestBroker::finish`], which asks what must hold whatever was tested ([`after`]); a test that forgets it fails.
@@ -30,7 +33,9 @@ pub mod log;
 
 pub mod after;
 pub mod database;
+pub mod postgres;
 pub mod process;
+pub mod proxy;
 pub mod tls;
 pub mod together;
 

@@ -16,6 +16,13 @@ pub(crate) fn python(script: &str) -> Command {
     interpreter("python", script)
 }
 
+/// A Python module that is a program.
+pub(crate) fn module(name: &str) -> Command {
+    let mut command = bare("python");
+    command.args(["-m", name]);
+    command
+}
+
 /// A file of this folder.
 pub(crate) fn here(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -24,6 +31,12 @@ pub(crate) fn here(name: &str) -> PathBuf {
 }
 
 fn interpreter(name: &str, script: &str) -> Command {
+    let mut command = bare(name);
+    command.arg(here(script));
+    command
+}
+
+fn bare(name: &str) -> Command {
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
     let path = target.join("interop/bin").join(name);
     assert!(
@@ -31,9 +44,7 @@ fn interpreter(name: &str, script: &str) -> Command {
         "{} is not there: run `tests/run interop` once",
         path.display()
     );
-    let mut command = Command::new(path);
-    command.arg(here(script));
-    command
+    Command::new(path)
 }
 
 /// What a program came to.

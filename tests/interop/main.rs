@@ -12,6 +12,7 @@
 mod action;
 mod certificates;
 mod dev;
+mod events;
 mod exchange;
 mod federated;
 mod foreign;
@@ -23,3 +24,4 @@ mod provider;
 mod scanned;
 mod shipped;
 mod tokens;
+mod witnesses;

@@ -6,6 +6,7 @@ use std::process::{Command, Output};
 
 use serde_json::{Value, json};
 use stint_broker::clock::{Clock as _, SystemClock};
+use stint_broker::store::Engine;
 use stint_tests::TestBroker;
 use stint_tests::clock::eventually;
 use stint_tests::evil::{Evil, IdpKey, Lie, Stage};
@@ -239,6 +240,10 @@ async fn the_doctor_finds_what_is_wrong_and_says_what_to_do() {
     assert_eq!(about(&running, "ca").len(), 2);
 
     broker.stop().await;
+    let engine = match broker.database().engine() {
+        Engine::Postgres => "PostgreSQL 15",
+        Engine::Sqlite => "wal",
+    };
     let (_, well) = doctor(&broker).await;
     assert!(
         about(&well, "ledger")[0]["detail"]
@@ -250,7 +255,7 @@ async fn the_doctor_finds_what_is_wrong_and_says_what_to_do() {
     assert!(
         about(&well, "store")
             .iter()
-            .any(|it| it["detail"].as_str().unwrap().contains("wal")),
+            .any(|it| it["detail"].as_str().unwrap().contains(engine)),
         "{well:#}"
     );
 

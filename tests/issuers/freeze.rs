@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 use stint_broker::start::StartError;
+use stint_broker::store::Engine;
 use stint_tests::evil::{Evil, IdpKey};
 use stint_tests::{TestBroker, database, together};
 use stint_wire::Code;
@@ -161,8 +162,18 @@ async fn a_freeze_that_is_made_to_say_something_else_stops_the_start() {
     freeze(&broker, &github()).await;
     broker.stop().await;
     // Old enough that no body near the end is looked at: the header alone must give it away.
-    let sql = "UPDATE ledger_batch SET headers = CAST(replace(CAST(headers AS TEXT), '\"kind\":\"frozen\"', \
-               '\"kind\":\"frozeN\"') AS BLOB) WHERE instr(headers, CAST('\"kind\":\"frozen\"' AS BLOB)) > 0";
+    let sql = match broker.database().engine() {
+        Engine::Sqlite => {
+            "UPDATE ledger_batch SET headers = CAST(replace(CAST(headers AS TEXT), '\"kind\":\"frozen\"', \
+             '\"kind\":\"frozeN\"') AS BLOB) WHERE instr(headers, CAST('\"kind\":\"frozen\"' AS BLOB)) > 0"
+        }
+        // The place of its last letter, 14 bytes on.
+        Engine::Postgres => {
+            "UPDATE ledger_batch SET headers = overlay(headers PLACING 'N'::bytea \
+             FROM position('\"kind\":\"frozen\"'::bytea IN headers) + 13) \
+             WHERE position('\"kind\":\"frozen\"'::bytea IN headers) > 0"
+        }
+    };
     assert_eq!(database::tamper(&broker.database(), sql).await, 1);
     assert!(matches!(broker.restart().await, Err(StartError::Ledger(_))));
     broker.abandon().await;

@@ -26,7 +26,9 @@ fn metrics(text: &str) -> BTreeSet<String> {
 async fn there() -> BTreeSet<String> {
     let key = IdpKey::new("k1");
     let idp = Evil::with_key("idp", &key).await;
-    let broker = TestBroker::with().tables(&idp.config()).start().await;
+    let sink = "[sink.out]\nkind = \"jsonl\"\nto = \"file:events\"\n";
+    let setup = TestBroker::with().tables(&idp.config());
+    let broker = setup.tables(sink).start().await;
     // Its keys are fetched for it, and so they have an age.
     let token = idp.token(&key, broker.now());
     drop(

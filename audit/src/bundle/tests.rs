@@ -2,14 +2,16 @@ use std::io;
 
 use super::{BODIES, Contents, Files, HEADERS, MANIFEST, Manifest, Promise, Proofs, README, write};
 use crate::Digest;
-use crate::chain::tests::{LOG, commit, genesis, grant, log_key};
+use crate::chain::tests::{LOG, commit, genesis, grant, log_key, policy};
 use crate::{Batch, Head};
 
-/// A log of genesis and `n` grants, as one batch.
+/// A log of genesis, a policy set and grants, up to entry `n`, as one batch.
 pub(crate) fn log(n: u64) -> Batch {
-    let entries = std::iter::once(genesis()).chain((1..=n).map(grant));
+    let mut entries = vec![genesis(), policy(1)];
+    entries.extend((2..=n).map(grant));
+    entries.truncate(usize::try_from(n).unwrap() + 1);
     Head::empty(LOG, 0)
-        .extend("a", 1_000, entries.collect())
+        .extend("a", 1_000, entries)
         .unwrap()
 }
 
@@ -47,6 +49,7 @@ pub(crate) fn bundle(
         receipts: &[],
         openings: &[],
         keys: &[log_key().public().clone()],
+        files: &[("policies/x/y.cedar".to_owned(), b"// none".to_vec())],
     };
     let mut files = Files::new();
     let mut headers = headers.into_iter().map(io::Result::Ok);
@@ -91,6 +94,7 @@ fn refuses_to_write_another_number_of_headers() {
         receipts: &[],
         openings: &[],
         keys: &[],
+        files: &[],
     };
     let mut headers = std::iter::once(Ok(b"{}".to_vec()));
     let refused = write(
@@ -104,8 +108,8 @@ fn refuses_to_write_another_number_of_headers() {
 
 #[test]
 fn a_promise_covers_what_fits_all_its_members() {
-    let batch = log(2);
-    let [genesis, first, second] = batch.entries() else {
+    let batch = log(3);
+    let [genesis, _, first, second] = batch.entries() else {
         panic!("three entries");
     };
     let all = Promise::default();

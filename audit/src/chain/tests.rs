@@ -4,7 +4,7 @@ use super::{Batch, Durable, ExtendError, Head, HeadError, HeadParts, MAX_BATCH};
 use crate::canonical::{canonical, lint_header};
 use crate::checkpoint::Checkpoint;
 use crate::entry::{Body, Entry, FormError, Header};
-use crate::kind::{Credential, Epoch, Genesis, Granted, NextLog};
+use crate::kind::{Credential, Epoch, Genesis, Granted, NextLog, PolicyLoaded};
 use crate::note::LogKey;
 use crate::subject::Pseudonyms;
 use crate::tree::{leaf_hash, root, verify_consistency, verify_inclusion};
@@ -56,6 +56,19 @@ pub(crate) fn genesis() -> Entry {
         vkey: log_key().vkey(),
     };
     entry(id("ent_", 0), what, json!({"software": "0.1.0"}))
+}
+
+/// The set that [`grant`] is decided under takes force.
+pub(crate) fn policy(n: u64) -> Entry {
+    let what = PolicyLoaded {
+        ok: true,
+        tried: None,
+        was: None,
+    };
+    Entry {
+        pol: Some(Digest::of(b"policy")),
+        ..entry(id("ent_", n), what, json!({"files": {}}))
+    }
 }
 
 pub(crate) fn granted(n: u64) -> Granted {

@@ -6,7 +6,7 @@ use super::{
     AdminOp, Basis, Credential, DenyReason, KeyUse, RequestEnd, Scope, SignFault, TaskEnd, Via,
     Vote,
 };
-use crate::Digest;
+use crate::{Digest, record};
 
 /// Declares a `what`. Members stand in canonical order; `?` marks those that are left out when absent, and a
 /// `flag` is left out when false.
@@ -49,6 +49,7 @@ facts! {
         /// 32 random bytes, so that two logs never begin alike.
         nonce: Digest,
         /// The log this one follows.
+        #[serde(deserialize_with = "record::maybe")]
         maybe prior: PriorLog,
         /// The log's public key as a note verifier key.
         vkey: String,
@@ -283,6 +284,7 @@ facts! {
     /// The last entry of a log that ends in order.
     Epoch {
         /// The log that follows.
+        #[serde(deserialize_with = "record::one")]
         next: NextLog,
         /// Why.
         why: String,
@@ -312,6 +314,7 @@ pub enum Recovery {
     /// Seq 1 of the new log.
     Begin {
         /// The best known checkpoint of the old one.
+        #[serde(deserialize_with = "record::one")]
         prior: PriorLog,
         /// The largest size anyone saw.
         seen: u64,

@@ -1,4 +1,4 @@
-use super::{Tile, WIDTH, entries, entry_bytes, hash_bytes, parent};
+use super::{Tile, WIDTH, entries, entry_bytes, hash_bytes, hashes, parent};
 use crate::Digest;
 use crate::tree::{leaf_hash, root};
 
@@ -70,4 +70,45 @@ fn entry_bundles_are_lengths_and_bytes() {
     assert_eq!(entries(&bundle[..bundle.len() - 1]), None);
     assert_eq!(entries(&[0]), None);
     assert!(entry_bytes(&[vec![0; 65_536]]).is_err());
+}
+
+#[test]
+fn a_path_is_read_in_its_one_spelling() {
+    for tile in Tile::all(70_000).chain([tile(0, 1_234_067, 256), tile(3, 999_999, 255)]) {
+        let path = tile.path();
+        let (_, place) = path.split_at("tile/0/".len());
+        assert_eq!(Tile::parse(tile.level, place), Some(tile), "{path}");
+    }
+    for bad in [
+        "", "0", "00", "0000", "x000", "x000/000", "x001", "001/000", "000/", "/000", "000.p/0", "000.p/256",
+        "000.p/257", "000.p/01", "000.p/", "000.p", "000.p/1/", "000.p/1.p/1", "-01", "+01", "xx01", "x0x1/000",
+        "x001/x000", "00a", "x018/x446/x744/x073/x709/x551/616",
+    ] {
+        assert_eq!(Tile::parse(0, bad), None, "{bad}");
+    }
+    assert_eq!(Tile::parse(8, "000"), None);
+}
+
+#[test]
+fn a_tile_knows_the_sizes_it_belongs_to() {
+    for size in [1, 255, 256, 257, 65_535, 65_536, 70_000] {
+        for tile in Tile::all(size) {
+            let (first, end) = tile.sizes().unwrap();
+            assert!((first..end).contains(&size), "{tile:?} at {size}");
+            assert_eq!(Tile::at(tile.level, tile.index, size), Some(tile));
+            let before = Tile::at(tile.level, tile.index, first - 1);
+            assert_ne!(before, Some(tile), "{tile:?} before {first}");
+        }
+    }
+    assert_eq!(Tile::at(0, 1, 256), None);
+    assert_eq!(tile(7, u64::MAX, 1).sizes(), None);
+}
+
+#[test]
+fn bytes_of_a_tile_are_whole_hashes() {
+    let one = [Digest::of(b"")];
+    assert_eq!(hashes(&hash_bytes(&one)), Some(one.to_vec()));
+    assert_eq!(hashes(&[]), None);
+    assert_eq!(hashes(&[0; 33]), None);
+    assert_eq!(hashes(&[0; 257 * 32]), None);
 }

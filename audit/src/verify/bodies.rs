@@ -77,6 +77,19 @@ fn prove(text: &str, checkpoint: &Checkpoint) -> Result<Header, ProofError> {
     Ok(header)
 }
 
+/// The members of a body.
+type What = Map<String, Value>;
+
+/// How the body of an entry was found.
+pub(super) enum Here {
+    /// Not at all.
+    Absent,
+    /// It is not the one its header commits to, or its header cannot be read.
+    False,
+    /// As it was committed to.
+    Open(What),
+}
+
 /// What a header says about its body: a fixed size, whatever the header's.
 #[derive(Clone, Copy)]
 struct Commitment {
@@ -128,44 +141,49 @@ impl<'a> Bodies<'a> {
         bodies
     }
 
-    /// Whether the body of entry `seq` is here, which is checked against `header` if that could be read.
-    pub(super) fn at(&mut self, seq: u64, header: Option<&Header>, bytes: &mut Check) -> bool {
-        self.until(seq, bytes);
-        if self.next.as_ref().is_none_or(|(next, _)| *next != seq) {
-            return false;
-        }
-        if let (Some((_, body)), Some(header)) = (self.next.take(), header) {
-            self.check(&Commitment::of(header), &body, bytes);
-        }
+    /// The body of entry `seq`, which is checked against `header` if that could be read.
+    pub(super) fn at(&mut self, seq: u64, header: Option<&Header>, bytes: &mut Check) -> Here {
+        self.until(Some(seq), bytes);
+        let Some((_, body)) = self.next.take_if(|(next, _)| *next == seq) else {
+            return Here::Absent;
+        };
+        let open = header.and_then(|header| self.check(&Commitment::of(header), &body, bytes));
         self.advance(bytes);
-        true
+        open.map_or(Here::False, Here::Open)
     }
 
     /// The bodies behind the range.
     pub(super) fn finish(&mut self, bytes: &mut Check) {
-        self.until(u64::MAX, bytes);
+        self.until(None, bytes);
         if self.identities.full {
             let text = format!("more than {MAX_IDENTITIES} identities: not all are told apart");
             bytes.doubt(None, text);
         }
     }
 
-    /// Bodies before `seq` that no header of the range asked for: of entries outside it.
-    fn until(&mut self, seq: u64, bytes: &mut Check) {
-        while let Some((at, body)) = self.next.take_if(|(next, _)| *next < seq) {
+    /// Bodies before `seq`, or all that are left, that no header of the range asked for: of entries outside it.
+    fn until(&mut self, seq: Option<u64>, bytes: &mut Check) {
+        let before = |next: u64| seq.is_none_or(|seq| next < seq);
+        while let Some((at, body)) = self.next.take_if(|(next, _)| before(*next)) {
             match self.outside.0.get(&at).copied() {
-                Some(commitment) => self.check(&commitment, &body, bytes),
+                Some(commitment) => drop(self.check(&commitment, &body, bytes)),
                 None => bytes.fail(Some(at), format!("body {at} belongs to no entry here")),
             }
             self.advance(bytes);
         }
     }
 
-    fn check(&mut self, commitment: &Commitment, body: &[u8], bytes: &mut Check) {
+    fn check(&mut self, commitment: &Commitment, body: &[u8], bytes: &mut Check) -> Option<What> {
         let seq = commitment.seq;
         match self.identities.check(commitment, body) {
-            Ok(()) => self.opened += 1,
-            Err(text) => bytes.fail(Some(seq), format!("the body of entry {seq} {text}")),
+            Ok(what) => {
+                self.opened += 1;
+                Some(what)
+            }
+            Err(text) => {
+                bytes.fail(Some(seq), format!("the body of entry {seq} {text}"));
+                None
+            }
         }
     }
 
@@ -269,12 +287,13 @@ impl Identities {
     }
 
     /// Holds a body to its header: hash, form, openings. The rest of its sentence on error.
-    fn check(&mut self, commitment: &Commitment, bytes: &[u8]) -> Result<(), String> {
+    fn check(&mut self, commitment: &Commitment, bytes: &[u8]) -> Result<What, String> {
         if Digest::of(bytes) != commitment.body {
             return Err("is not the one its header commits to".to_owned());
         }
         let body = Body::parse(bytes).map_err(|error| format!("is malformed: {error}"))?;
-        self.open(commitment, &body.what)
+        self.open(commitment, &body.what)?;
+        Ok(body.what)
     }
 
     /// Only members that are ours are openings: claims and queries hold foreign text in any shape.

@@ -56,6 +56,8 @@ pub struct Verdict {
     pub name: Name,
     /// The answer.
     pub state: State,
+    /// Whether the bundle is not verified without it.
+    pub required: bool,
     /// The answer in words.
     pub text: String,
     /// The first bad seq, where one can be told.
@@ -89,7 +91,16 @@ pub struct Report {
 }
 
 impl Report {
-    pub(super) fn new(manifest: &Manifest, walked: &Walked, verdicts: Vec<Verdict>) -> Self {
+    /// `all`: every verdict is required.
+    pub(super) fn new(
+        manifest: &Manifest,
+        walked: &Walked,
+        mut verdicts: Vec<Verdict>,
+        all: bool,
+    ) -> Self {
+        for verdict in &mut verdicts {
+            verdict.required = all || verdict.name.is_required(verdict.state);
+        }
         let (exit, summary) = conclude(&verdicts);
         Self {
             log: manifest.log.clone(),
@@ -105,10 +116,13 @@ impl Report {
     }
 
     /// What was handed over is no bundle, or not a whole one.
-    pub(super) fn unreadable(fault: &str) -> Self {
+    #[must_use]
+    pub fn unreadable(fault: &str) -> Self {
         let mut bytes = Check::default();
         bytes.fail(None, fault.to_owned());
-        let verdicts = vec![bytes.verdict(Name::Bytes, String::new())];
+        let mut verdict = bytes.verdict(Name::Bytes, String::new());
+        verdict.required = true;
+        let verdicts = vec![verdict];
         let (exit, summary) = conclude(&verdicts);
         Self {
             log: String::new(),
@@ -130,22 +144,33 @@ impl Verdict {
         Self {
             name,
             state,
+            required: false,
             text: text.into(),
             seq: None,
         }
     }
 }
 
-/// A verdict that nobody required is `not_asked`, so `Incomplete` always counts.
+/// Exit code and last line (LEDGER.md §11).
 fn conclude(verdicts: &[Verdict]) -> (u8, String) {
-    let first = |state| verdicts.iter().find(|verdict| verdict.state == state);
-    if let Some(failed) = first(State::Failed) {
-        (8, format!("failed    {}", failed.text))
-    } else if let Some(open) = first(State::Incomplete) {
-        (9, format!("undecided {}", open.text))
-    } else {
-        (0, "verified".to_owned())
+    let mut open = verdicts
+        .iter()
+        .filter(|verdict| verdict.state == State::Incomplete);
+    let failed = verdicts
+        .iter()
+        .find(|verdict| verdict.state == State::Failed);
+    if let Some(failed) = failed {
+        return (8, format!("failed    {}", failed.text));
     }
+    if let Some(first) = open.clone().find(|verdict| verdict.required) {
+        return (9, format!("undecided {}", first.text));
+    }
+    let summary = match (open.next(), open.count()) {
+        (None, _) => "verified".to_owned(),
+        (Some(_), 0) => "verified  1 item to look at".to_owned(),
+        (Some(_), more) => format!("verified  {} items to look at", more + 1),
+    };
+    (0, summary)
 }
 
 impl fmt::Display for Report {
@@ -189,6 +214,17 @@ impl fmt::Display for Verdict {
 }
 
 impl Name {
+    /// Whether a bundle is not verified without it, where not all are asked for.
+    const fn is_required(self, state: State) -> bool {
+        match self {
+            Self::Bytes | Self::Chain | Self::Root | Self::Signature | Self::Complete => true,
+            Self::Append | Self::Witnesses | Self::Fresh | Self::Credential => {
+                !matches!(state, State::NotAsked)
+            }
+            Self::Passkeys | Self::Replay => false,
+        }
+    }
+
     /// The word that names the verdict.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -265,6 +301,7 @@ impl Check {
         Verdict {
             name,
             state,
+            required: false,
             text,
             seq,
         }

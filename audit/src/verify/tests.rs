@@ -1,8 +1,8 @@
 use proptest::prelude::proptest;
 use proptest::{prop_assert, sample};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
-use super::{Name, Options, Report, State, verify};
+use super::{Again, Decider, Name, Options, Report, State, verify, verify_with};
 use crate::Digest;
 use crate::Head;
 use crate::bundle::tests::{bundle, log};
@@ -10,46 +10,55 @@ use crate::bundle::{
     BODIES, CHECKPOINT, Files, HEADERS, MANIFEST, OPENINGS, PROOF, Promise, RECEIPTS,
 };
 use crate::chain::tests::{
-    commit, entry, genesis, grant, granted, id, log_key, object, pseudonyms,
+    commit, entry, genesis, grant, granted, id, log_key, object, policy, pseudonyms,
 };
 use crate::checkpoint::Checkpoint;
-use crate::entry::Entry;
+use crate::entry::{Entry, Header};
 use crate::kind::{Basis, Erased};
 use crate::note::LogKey;
 use crate::trust::Trust;
 
 const NOW: u64 = 61_000;
 
-fn trust() -> Trust {
+pub(super) fn trust() -> Trust {
     Trust {
         keys: vec![log_key().public().clone()],
-        remembered: None,
+        ..Trust::default()
     }
 }
 
-fn options() -> Options {
+pub(super) fn options() -> Options {
     Options {
         now: NOW,
         ..Options::default()
     }
 }
 
-fn whole(n: u64) -> Files {
+pub(super) fn whole(n: u64) -> Files {
     bundle(log(n), (0, n + 1), Some(Promise::default()), |_| true)
 }
 
-fn judge(files: &Files) -> Report {
-    verify(files, &trust(), &options())
+pub(super) fn judge(files: &Files) -> Report {
+    verify_with(files, &trust(), &options(), Some(&Agrees))
 }
 
-fn state(report: &Report, name: Name) -> State {
+/// A policy engine that always comes to the same outcome.
+pub(super) struct Agrees;
+
+impl Decider for Agrees {
+    fn again(&self, _: &Header, _: &Map<String, Value>) -> Again {
+        Again::Same
+    }
+}
+
+pub(super) fn state(report: &Report, name: Name) -> State {
     let found = report.verdicts.iter().find(|it| it.name == name);
     found.unwrap().state
 }
 
 /// The report fails on `name`, and says `words`.
 #[track_caller]
-fn fails(files: &Files, name: Name, words: &str) {
+pub(super) fn fails(files: &Files, name: Name, words: &str) {
     let report = judge(files);
     let verdict = report.verdicts.iter().find(|it| it.name == name).unwrap();
     assert_eq!(verdict.state, State::Failed, "{report}");
@@ -57,7 +66,7 @@ fn fails(files: &Files, name: Name, words: &str) {
     assert_eq!(report.exit, 8);
 }
 
-fn edit(files: &mut Files, name: &str, change: impl FnOnce(&mut Vec<String>)) {
+pub(super) fn edit(files: &mut Files, name: &str, change: impl FnOnce(&mut Vec<String>)) {
     let text = String::from_utf8(files[name].clone()).unwrap();
     let mut lines: Vec<_> = text.lines().map(str::to_owned).collect();
     change(&mut lines);
@@ -101,11 +110,11 @@ ok        chain      4 entries, each linked to the one before
 ok        root       the entries lead to the root of checkpoint 4
 ok        signature  signed by the pinned key of stint.example/ledger
 not asked append     no remembered checkpoint to extend
-not asked witnesses  cosignatures are not checked by this version
+not asked witnesses  no trust file says who the witnesses are: give one with --trust
 ok        complete   every promised body is here; 4 bodies are open, 0 withheld, 0 erased
 not asked fresh      no greatest age was given
 ok        passkeys   no grant in the range rests on votes
-not asked replay     decisions are not run again by this version
+ok        replay     2 decisions come out the same under the policy set in force
 verified
 "
     );
@@ -122,7 +131,7 @@ fn without_a_pinned_key_it_never_says_verified() {
     ] {
         let trust = Trust {
             keys,
-            remembered: None,
+            ..Trust::default()
         };
         let report = verify(&whole(3), &trust, &options());
         assert_eq!(state(&report, Name::Signature), State::Incomplete);
@@ -190,9 +199,8 @@ fn an_entry_of_another_log_is_named() {
 #[test]
 fn a_rewritten_log_fails_at_the_root() {
     let mut files = whole(9);
-    let mut entries: Vec<_> = std::iter::once(genesis())
-        .chain((1..=9).map(grant))
-        .collect();
+    let mut entries = vec![genesis(), policy(1)];
+    entries.extend((2..=9).map(grant));
     entries[4].what = granted(400).into();
     let rewritten = Head::empty(crate::chain::tests::LOG, 0)
         .extend("a", 1_000, entries)
@@ -249,8 +257,8 @@ fn bodies_are_held_to_their_headers() {
     );
 }
 
-fn extended(entry: Entry) -> Files {
-    let entries = vec![genesis(), grant(1), grant(2), entry];
+pub(super) fn extended(entry: Entry) -> Files {
+    let entries = vec![genesis(), policy(1), grant(2), entry];
     let batch = Head::empty(crate::chain::tests::LOG, 0)
         .extend("a", 1_000, entries)
         .unwrap();
@@ -265,7 +273,7 @@ fn openings_open_their_header_and_no_identity_has_two_pseudonyms() {
         draft.body.what = object(body);
         extended(draft)
     };
-    let id = "spiffe://stint.example/ci/1";
+    let id = "spiffe://stint.example/ci/2";
     let honest = pseudonyms().subject(id);
     let good = json!({"caller": {"id": id, "open": honest.open}});
     assert_eq!(judge(&whose(good.clone(), honest.pseudonym)).exit, 0);
@@ -332,7 +340,7 @@ fn a_promised_body_is_here_or_erased() {
         ranges: vec![[2, 4]],
     };
     let erased = entry(id("ent_", 5), what, json!({}));
-    let entries = vec![genesis(), grant(1), grant(2), grant(3), grant(4), erased];
+    let entries = vec![genesis(), policy(1), grant(2), grant(3), grant(4), erased];
     let batch = Head::empty(crate::chain::tests::LOG, 0)
         .extend("a", 1_000, entries)
         .unwrap();
@@ -354,7 +362,7 @@ fn an_erasure_of_entries_to_come_fails() {
         n: 1,
         ranges: vec![[1, 2]],
     };
-    let entries = vec![genesis(), grant(1), entry(id("ent_", 2), what, json!({}))];
+    let entries = vec![genesis(), policy(1), entry(id("ent_", 2), what, json!({}))];
     let batch = Head::empty(crate::chain::tests::LOG, 0)
         .extend("a", 1_000, entries)
         .unwrap();
@@ -379,7 +387,7 @@ fn an_erasure_outside_the_range_counts_when_it_is_proven() {
         ranges: vec![[2, 3]],
     };
     let erased = entry(id("ent_", 5), what, json!({"ticket": "T-1"}));
-    let entries = vec![genesis(), grant(1), grant(2), grant(3), grant(4), erased];
+    let entries = vec![genesis(), policy(1), grant(2), grant(3), grant(4), erased];
     let batch = || {
         let head = Head::empty(crate::chain::tests::LOG, 0);
         head.extend("a", 1_000, entries.clone()).unwrap()
@@ -505,18 +513,17 @@ fn all_asks_for_what_this_version_cannot_tell() {
     assert_eq!(report.exit, 9);
     assert_eq!(state(&report, Name::Replay), State::Incomplete);
     assert_eq!(state(&report, Name::Witnesses), State::Incomplete);
+    assert!(report.verdicts.iter().all(|verdict| verdict.required));
 }
 
 #[test]
 fn a_kind_it_does_not_know_is_reported_and_the_rest_is_checked() {
-    let mut files = whole(1);
-    let line = String::from_utf8(files[HEADERS].clone()).unwrap();
-    let header = line
-        .lines()
-        .last()
-        .unwrap()
-        .replace("\"granted\"", "\"decided\"");
-    rebuild(&mut files, &[line.lines().next().unwrap(), &header]);
+    let mut files = whole(2);
+    let text = String::from_utf8(files[HEADERS].clone()).unwrap();
+    let mut lines: Vec<_> = text.lines().collect();
+    let header = lines[2].replace("\"granted\"", "\"decided\"");
+    lines[2] = &header;
+    rebuild(&mut files, &lines);
     let report = judge(&files);
     assert!(
         report.to_string().contains("does not know: decided"),
@@ -527,10 +534,12 @@ fn a_kind_it_does_not_know_is_reported_and_the_rest_is_checked() {
 
 #[test]
 fn a_version_it_does_not_know_is_incomplete() {
-    let mut files = whole(1);
-    let line = String::from_utf8(files[HEADERS].clone()).unwrap();
-    let header = line.lines().last().unwrap().replace("\"v\":1", "\"v\":2");
-    rebuild(&mut files, &[line.lines().next().unwrap(), &header]);
+    let mut files = whole(2);
+    let text = String::from_utf8(files[HEADERS].clone()).unwrap();
+    let mut lines: Vec<_> = text.lines().collect();
+    let header = lines[2].replace("\"v\":1", "\"v\":2");
+    lines[2] = &header;
+    rebuild(&mut files, &lines);
     let report = judge(&files);
     assert_eq!(
         (state(&report, Name::Bytes), report.exit),
@@ -542,7 +551,7 @@ fn a_version_it_does_not_know_is_incomplete() {
 }
 
 /// Puts `headers` into a bundle of as many and signs their root, as a later broker might.
-fn rebuild(files: &mut Files, headers: &[&str]) {
+pub(super) fn rebuild(files: &mut Files, headers: &[&str]) {
     let leaves: Vec<_> = headers
         .iter()
         .map(|h| crate::tree::leaf_hash(h.as_bytes()))

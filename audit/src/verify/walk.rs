@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use super::bodies::{Bodies, Outside};
-use super::lines;
+use super::bodies::{Bodies, Here, Outside};
 use super::ranges::Ranges;
+use super::replay::Replay;
 use super::report::{Check, Name, Verdict};
+use super::{Decider, lines};
 use crate::Digest;
 use crate::bundle::{BundleSource, HEADERS, Manifest, Promise};
 use crate::canonical::{self, MAX_HEADER};
@@ -19,6 +20,15 @@ use crate::tree::{Frontier, leaf_hash};
 
 /// Most foreign kinds a report names.
 const MAX_FOREIGN: usize = 8;
+
+/// What is looked for on the way.
+#[derive(Clone, Copy)]
+pub(super) struct Quest<'a> {
+    /// SHA-256 of the to-be-signed bytes of a credential.
+    pub(super) credential: Option<Digest>,
+    /// Who decides again.
+    pub(super) decider: Option<&'a dyn Decider>,
+}
 
 /// The walk before it began.
 pub(super) struct Walk<'a> {
@@ -43,8 +53,10 @@ pub(super) struct Walked {
     pub(super) read: u64,
     pub(super) first_ts: Option<u64>,
     pub(super) last_ts: Option<u64>,
-    /// Grants that name a request.
+    /// Grants that name a request: how many, and the first.
     pub(super) voted_grants: u64,
+    pub(super) first_voted: Option<u64>,
+    pub(super) replay: Replay,
     bodies: u64,
     withheld: u64,
     missing: Ranges,
@@ -69,6 +81,8 @@ impl<'a> Walk<'a> {
             first_ts: None,
             last_ts: None,
             voted_grants: 0,
+            first_voted: None,
+            replay: Replay::new(from),
             bodies: 0,
             withheld: 0,
             missing: Ranges::default(),
@@ -86,9 +100,16 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Notes what a proven entry outside the range says about those within.
+    /// Notes what a proven entry outside the range says about those within. One within speaks for itself.
     pub(super) fn outside(&mut self, header: &Header) {
-        self.walked.note(header, None);
+        if let What::Erased(erased) = &header.what
+            && !(self.manifest.from..self.manifest.to).contains(&header.seq)
+        {
+            erased
+                .ranges
+                .iter()
+                .for_each(|it| self.walked.erased.add(*it));
+        }
     }
 
     /// Reads headers and bodies side by side, to their ends.
@@ -96,7 +117,7 @@ impl<'a> Walk<'a> {
         mut self,
         source: &dyn BundleSource,
         outside: Outside,
-        credential: Option<Digest>,
+        quest: Quest<'_>,
         bytes: &mut Check,
     ) -> Walked {
         let mut bodies = Bodies::open(source, outside, bytes);
@@ -125,10 +146,16 @@ impl<'a> Walk<'a> {
             let Some(header) = header else {
                 continue;
             };
-            self.walked.note(&header, credential);
-            if !here {
-                self.withheld(&header);
-            }
+            self.walked.note(&header, quest.credential);
+            let body = match &here {
+                Here::Absent => {
+                    self.withheld(&header);
+                    None
+                }
+                Here::False => None,
+                Here::Open(body) => Some(body),
+            };
+            self.walked.replay.follow(&header, body, quest.decider);
         }
         if let Some(later) = self.broken {
             self.blame_later(later);
@@ -250,7 +277,10 @@ impl Walked {
     fn note(&mut self, header: &Header, credential: Option<Digest>) {
         match &header.what {
             What::Granted(granted) => {
-                self.voted_grants += u64::from(granted.request.is_some());
+                if granted.request.is_some() {
+                    self.voted_grants += 1;
+                    self.first_voted.get_or_insert(header.seq);
+                }
                 if credential == Some(granted.tbs) && self.grants.len() < 2 {
                     self.grants.push((header.seq, header.id.clone()));
                 }

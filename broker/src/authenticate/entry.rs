@@ -145,6 +145,11 @@ pub struct IssuerEntry {
 }
 
 impl IssuerEntry {
+    /// Evidence that was made before `moment` counts no more, whatever the config says.
+    pub fn refuse_before(&mut self, moment: Timestamp) {
+        self.cut_off = Some(self.cut_off.map_or(moment, |known| known.max(moment)));
+    }
+
     /// Checks an entry and makes it ready. Reads `jwks_file` and `ca_file`, and touches no network.
     ///
     /// # Errors

@@ -124,6 +124,16 @@ choices! {
         Watch = "watch",
     }
 
+    /// How the entries of the ledger look to a sink.
+    pub enum SinkKind {
+        /// CloudEvents 1.0, JSON.
+        CloudEvents = "cloudevents",
+        /// The entry itself.
+        Jsonl = "jsonl",
+        /// OCSF 1.7.
+        Ocsf = "ocsf",
+    }
+
     /// What a caller who is denied reads of the policy.
     pub enum Reveal {
         /// Ids of policies and names of conditions, and the caller's own values beside them.

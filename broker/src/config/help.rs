@@ -10,6 +10,7 @@ use super::declare::{KeyDoc, TableDoc};
 use super::names::{ServerUrl, TrustDomain};
 use super::setting::Setting;
 use super::tables::Config;
+use super::witness::WitnessConfig;
 
 /// The help of the whole file, or of one table such as `server` or `ca.profile`; none for a table that is not there.
 #[must_use]
@@ -23,6 +24,18 @@ pub fn help(table: Option<&str>) -> Option<String> {
         doc = doc.keys.iter().find(|key| key.name == name)?.table?;
     }
     Some(keys(path, doc))
+}
+
+/// The help of witness.toml, or of one table of it; none for a table that is not there.
+#[must_use]
+pub fn help_witness(table: Option<&str>) -> Option<String> {
+    let root = WitnessConfig::TABLE?;
+    let Some(name) = table else {
+        let text = keys("", root).replacen("[]", "witness.toml", 1);
+        return Some(text.replace(&format!("{} .", super::reader::HELP), "stintd help witness "));
+    };
+    let doc = root.keys.iter().find(|key| key.name == name)?.table?;
+    Some(keys(name, doc))
 }
 
 fn tables(root: &TableDoc) -> String {
@@ -88,6 +101,8 @@ pub struct Folders<'a> {
     pub state: &'a Path,
     /// What seals the key files.
     pub passphrase: Option<&'a Path>,
+    /// URL and password file of a server, where the database is no file in `state`.
+    pub store: Option<(&'a str, Option<&'a Path>)>,
 }
 
 /// A configuration that works and explains itself: what is not the default stands there, all else is commented out with
@@ -95,17 +110,18 @@ pub struct Folders<'a> {
 #[must_use]
 pub fn template(url: &ServerUrl, trust_domain: &TrustDomain, folders: Folders<'_>) -> String {
     let state = |name: &str| Value::from(folders.state.join(name).display().to_string());
-    let store = format!("sqlite:{}", folders.state.join("stint.db").display());
+    let file = format!("sqlite:{}", folders.state.join("stint.db").display());
+    let (store, password) = folders.store.unwrap_or((&file, None));
+    let secret = |file: &Path| serde_json::json!({ "file": file.display().to_string() });
     let set = |path: &str| match path {
         "version" => Some(Value::from(1)),
         "server.url" => Some(Value::from(url.as_str())),
         "ops.socket" => Some(state("stintd.sock")),
-        "store.url" => Some(Value::from(store.as_str())),
+        "store.url" => Some(Value::from(store)),
+        "store.password" => password.map(secret),
         "ledger.pin" => Some(state("ledger.pin")),
         "keys.dir" => Some(state("keys")),
-        "keys.passphrase" => folders
-            .passphrase
-            .map(|file| serde_json::json!({ "file": file.display().to_string() })),
+        "keys.passphrase" => folders.passphrase.map(secret),
         "ca.trust_domain" => Some(Value::from(trust_domain.as_str())),
         "policy.dir" => Some(Value::from(folders.policy.display().to_string())),
         _ => None,
@@ -123,6 +139,29 @@ pub fn template(url: &ServerUrl, trust_domain: &TrustDomain, folders: Folders<'_
         section(&mut text, "", root, &set);
     }
     text.push_str(ISSUER);
+    text
+}
+
+/// The same for a witness called `name`. Paths are relative, so that its folder can be moved.
+#[must_use]
+pub fn template_witness(name: &str, passphrase: Option<&Path>) -> String {
+    let set = |path: &str| match path {
+        "version" => Some(Value::from(1)),
+        "name" => Some(Value::from(name)),
+        "key" => Some(Value::from("witness.key")),
+        "db" => Some(Value::from("witness.db")),
+        "passphrase" => {
+            passphrase.map(|file| serde_json::json!({ "file": file.display().to_string() }))
+        }
+        _ => None,
+    };
+    let mut text = String::new();
+    if let Some(root) = WitnessConfig::TABLE {
+        say(&mut text, "# ", root.about);
+        text.push_str("# Lines that begin with # and a key show its default. More: stintd help witness\n");
+        section(&mut text, "", root, &set);
+    }
+    text.push_str(LOG);
     text
 }
 
@@ -164,7 +203,7 @@ fn section(text: &mut String, path: &str, doc: &TableDoc, set: &dyn Fn(&str) -> 
 
 /// `[issuer.NAME]` and `[ca.profile.NAME]`: tables whose names the operator chooses.
 fn is_set_of_tables(path: &str) -> bool {
-    matches!(path, "attest" | "audience" | "ca.profile" | "issuer")
+    matches!(path, "attest" | "audience" | "ca.profile" | "issuer" | "log" | "sink")
 }
 
 fn header(path: &str) -> String {
@@ -193,4 +232,12 @@ pub(super) const ISSUER: &str = r#"
 #preset = "github-actions"
 # The owners whose repositories may ask, by number: gh api /users/OWNER --jq .id
 #only = { repository_owner_id = ["123456"] }
+"#;
+
+/// No log is right for everybody.
+const LOG: &str = r#"
+# The logs that are served: one table for each.
+#[log.acme]
+# As `stintd init` printed it, or GET /v1/trust shows it.
+#vkeys = ["stint.acme.dev/ledger+00000000+AQ..."]
 "#;

@@ -11,6 +11,7 @@ use toml::de::DeValue;
 
 use super::setting::{Place, Word, Wrong};
 use super::words::text;
+use crate::store::Server;
 
 /// The broker's own name, an origin such as `https://stint.acme.dev`: `iss` of what it signs and the audience of what
 /// it accepts, compared byte for byte. Canonical: lower case, no default port, nothing after the host and port.
@@ -138,21 +139,29 @@ impl Word for PkiUrl {
     }
 }
 
-/// Where the store lies. This version has one kind: a SQLite file on a local disk.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StoreUrl(PathBuf);
+/// Where the store is: a SQLite file on a local disk, or a PostgreSQL server.
+#[derive(Clone, Debug)]
+pub enum StoreUrl {
+    /// The file.
+    Sqlite(PathBuf),
+    /// The server, without its password, and as the config spells it.
+    Postgres(Box<Server>, String),
+}
 
 impl StoreUrl {
     /// A SQLite store in the file at `path`.
     #[must_use]
     pub fn sqlite(path: impl Into<PathBuf>) -> StoreUrl {
-        StoreUrl(path.into())
+        StoreUrl::Sqlite(path.into())
     }
 
-    /// The database file.
+    /// The database file, if it is one.
     #[must_use]
-    pub fn path(&self) -> &Path {
-        &self.0
+    pub fn path(&self) -> Option<&Path> {
+        match self {
+            StoreUrl::Sqlite(path) => Some(path),
+            StoreUrl::Postgres(..) => None,
+        }
     }
 }
 
@@ -160,33 +169,36 @@ impl Word for StoreUrl {
     const WANTS: &'static str = "a URL such as \"sqlite:/var/lib/stint/stint.db\"";
 
     fn parse(value: &DeValue<'_>, place: &Place<'_>) -> Result<StoreUrl, Wrong> {
-        let text = text::<StoreUrl>(value)?;
-        let path = match text.split_once(':') {
-            Some(("sqlite", path)) => path.strip_prefix("//").unwrap_or(path),
-            Some(("postgres" | "postgresql", _)) => {
-                return Err(Wrong::new(
-                    "names PostgreSQL, which this version of stintd does not have yet",
-                    "sqlite:PATH",
-                ));
-            }
-            Some(_) | None => {
-                return Err(Wrong::new(
-                    format!("is not a store: `{text}`"),
-                    "sqlite:PATH",
-                ));
-            }
-        };
-        if path.is_empty() || path.contains(['?', '#']) || path.starts_with(':') {
-            return Err(Wrong::new(
-                format!("names no file: `{text}`"),
-                "sqlite:PATH",
-            ));
-        }
-        Ok(StoreUrl(place.dir.join(path)))
+        StoreUrl::read(text::<StoreUrl>(value)?, place.dir)
     }
 
     fn json(&self) -> Value {
-        json!(format!("sqlite:{}", self.0.display()))
+        match self {
+            StoreUrl::Sqlite(path) => json!(format!("sqlite:{}", path.display())),
+            StoreUrl::Postgres(_, text) => json!(text),
+        }
+    }
+}
+
+impl StoreUrl {
+    /// Reads one; a relative path starts at `dir`.
+    pub(super) fn read(text: &str, dir: &Path) -> Result<StoreUrl, Wrong> {
+        const HELP: &str = "sqlite:PATH or postgres://USER@HOST/DATABASE";
+        let path = match text.split_once(':') {
+            Some(("sqlite", path)) => path.strip_prefix("//").unwrap_or(path),
+            Some(("postgres" | "postgresql", _)) => {
+                let server = Server::parse(text);
+                let server = server.map_err(|error| Wrong::new(error.to_string(), HELP))?;
+                return Ok(StoreUrl::Postgres(Box::new(server), text.to_owned()));
+            }
+            Some(_) | None => {
+                return Err(Wrong::new(format!("is not a store: `{text}`"), HELP));
+            }
+        };
+        if path.is_empty() || path.contains(['?', '#']) || path.starts_with(':') {
+            return Err(Wrong::new(format!("names no file: `{text}`"), HELP));
+        }
+        Ok(StoreUrl::Sqlite(dir.join(path)))
     }
 }
 
@@ -274,8 +286,8 @@ mod tests {
     }
 
     #[test]
-    fn a_store_is_a_local_file() {
-        let path = |text: &str| read::<StoreUrl>(text).map(|url| url.path().to_owned());
+    fn a_store_is_a_local_file_or_a_server() {
+        let path = |text: &str| read::<StoreUrl>(text)?.path().map(Path::to_owned);
         let stint = |dir: &str| Some(Path::new(dir).join("stint.db"));
         assert_eq!(path(r#""sqlite:/var/lib/stint.db""#), stint("/var/lib"));
         assert_eq!(path(r#""sqlite:///var/lib/stint.db""#), stint("/var/lib"));
@@ -284,11 +296,15 @@ mod tests {
             "sqlite:",
             "sqlite::memory:",
             "sqlite:a.db?mode=ro",
-            "postgres://db/stint",
             "a.db",
+            "postgres://db/stint",
+            "postgres://stint@db",
+            "postgres://stint:secret@db/stint",
         ] {
-            assert_eq!(path(&format!("{bad:?}")), None, "{bad}");
+            assert!(read::<StoreUrl>(&format!("{bad:?}")).is_none(), "{bad}");
         }
+        let server = read::<StoreUrl>(r#""postgres://stint@db.example/stint""#);
+        assert!(matches!(server, Some(StoreUrl::Postgres(..))));
     }
 
     #[test]

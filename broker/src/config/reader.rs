@@ -228,18 +228,13 @@ impl std::fmt::Display for At<'_> {
 pub(super) const HELP: &str = "stintd help config";
 
 /// What the documentation plans for later versions: unknown as anything else, but said kindly.
-const LATER: [&str; 25] = [
+const LATER: [&str; 20] = [
     "console",
     "notify",
     "people",
     "roles",
-    "sink",
     "server.pki_listen",
-    "store.password",
-    "store.pool",
     "ledger.key",
-    "ledger.witnesses",
-    "ledger.unwitnessed",
     "ca.root",
     "ca.passphrase",
     "ca.issuing_overlap",

@@ -16,8 +16,10 @@ use super::nearest::is_name;
 use super::reader::{Check, Reader, Table};
 use super::secret::{KeyFile, SecretRef};
 use super::setting::Wrong;
+use super::sink::Sink;
 use super::tls::Tls;
-use super::words::{Cidr, Rate};
+use super::witnesses::{RootsFile, TrustFile, Unwitnessed};
+use super::words::{Cidr, Rate, Size};
 use crate::keyring;
 
 settings! {
@@ -50,6 +52,8 @@ settings! {
             issuers "issuer": BTreeMap<String, Issuer> = BTreeMap::new();
             /// Who may come in without a token: one table for each attestor.
             attestors "attest": BTreeMap<String, Attest> = BTreeMap::new();
+            /// Who is sent the ledger as it grows: one table for each receiver.
+            sinks "sink": BTreeMap<String, Sink> = BTreeMap::new();
             /// Asks that wait for people.
             approval: Approval = Approval::default();
             /// How much is taken on at once.
@@ -101,8 +105,14 @@ settings! {
     /// The database.
     pub struct Store {
         default {
-            /// A SQLite file on a local disk.
+            /// A SQLite file on a local disk, or a PostgreSQL server that several brokers may share.
             url: StoreUrl = StoreUrl::sqlite("/var/lib/stint/stint.db");
+            /// The server's password.
+            password: Option<SecretRef> = None;
+            /// Connections to the server for reading.
+            pool: u32 = 16, in 1..=1_024;
+            /// Room that must be left beside a file: below it nothing is granted, until there is room again.
+            disk_reserve: Size = Size::mib(64);
         }
     }
 
@@ -116,6 +126,14 @@ settings! {
             node: String = "a".to_owned();
             /// Where the last head is remembered, outside of the database, so that a rolled back one is noticed.
             pin: PathBuf = PathBuf::from("/var/lib/stint/ledger.pin");
+            /// How often the newest head is published, and witnesses are asked to cosign it.
+            checkpoint_every: Seconds = Seconds::new(1), in Seconds::new(1)..=Seconds::new(10);
+            /// Who is asked, and whose cosignatures are enough: a C2SP tlog-policy file, as auditors have it too.
+            witnesses: Option<TrustFile> = None;
+            /// Roots that witnesses' certificates are checked against, in place of the web's: a PEM file.
+            witness_ca_file: Option<RootsFile> = None;
+            /// What happens while they are not enough: "serve", or "stop after 10m", which stops grants until they are.
+            unwitnessed: Unwitnessed = Unwitnessed::Serve;
         }
     }
 
@@ -350,6 +368,28 @@ impl Check for Ledger {
             let label = "a lower-case letter, then at most 15 of a-z 0-9 -";
             let wrong = Wrong::new(format!("is not a name: `{}`", self.node), label);
             table.refuse("node", wrong, reader);
+        }
+        self.check_witnesses(table, reader);
+    }
+}
+
+impl Ledger {
+    fn check_witnesses(&self, table: &Table<'_, '_>, reader: &mut Reader<'_>) {
+        let stops = matches!(self.unwitnessed, Unwitnessed::StopAfter(_));
+        match &self.witnesses {
+            None if stops => {
+                let wrong = Wrong::new("has no witnesses to wait for", "name `witnesses`");
+                table.refuse("unwitnessed", wrong, reader);
+            }
+            Some(file) if stops && !file.policy().asks_for_witnesses() => {
+                let text = "waits for a quorum, and the policy says `quorum none`";
+                table.refuse("unwitnessed", Wrong::new(text, "\"serve\""), reader);
+            }
+            Some(file) if !file.is_within_reach() => {
+                let text = "has a quorum that cannot be met: too few of its witnesses have a URL";
+                table.warn("witnesses", text, reader);
+            }
+            Some(_) | None => {}
         }
     }
 }

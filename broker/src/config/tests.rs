@@ -348,7 +348,7 @@ fn what_is_not_said_has_its_default() {
     assert_eq!(config.policy.dir, Path::new("/etc/stint/policy"));
     assert_eq!(
         config.store.url.path(),
-        Path::new("/var/lib/stint/stint.db")
+        Some(Path::new("/var/lib/stint/stint.db"))
     );
     assert_eq!(config.ca.profiles.keys().collect::<Vec<_>>(), ["default"]);
     assert_eq!(config.limits.asks_per_caller, Rate::per_second(100));
@@ -426,6 +426,7 @@ fn the_template_parses_with_its_comments_taken_away_too() {
         policy: Path::new("/etc/stint/policy"),
         state: Path::new("/srv/stint"),
         passphrase: None,
+        store: None,
     };
     let url = ServerUrl::parse("https://stint.acme.dev").unwrap();
     let text = template(&url, &TrustDomain::parse("acme.dev").unwrap(), folders);
@@ -433,7 +434,7 @@ fn the_template_parses_with_its_comments_taken_away_too() {
         .unwrap_or_else(|error| panic!("{}\n{text}", error.report()))
         .config;
     assert_eq!(config.keys.dir, Path::new("/srv/stint/keys"));
-    assert_eq!(config.store.url.path(), Path::new("/srv/stint/stint.db"));
+    assert_eq!(config.store.url.path(), Some(Path::new("/srv/stint/stint.db")));
 
     // Each default that is shown is one that is accepted, and is the default.
     let uncommented = |line: &str| {

@@ -71,6 +71,54 @@ impl Word for Rate {
     }
 }
 
+/// An amount of bytes: `64MiB`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Size(u64);
+
+impl Size {
+    /// So many MiB.
+    #[must_use]
+    pub const fn mib(count: u32) -> Size {
+        Size((count as u64) << 20)
+    }
+
+    /// In bytes.
+    #[must_use]
+    pub const fn bytes(self) -> u64 {
+        self.0
+    }
+}
+
+impl Word for Size {
+    const WANTS: &'static str = "an amount of bytes such as \"64MiB\"";
+
+    fn schema() -> Value {
+        json!({ "type": "string", "pattern": "^[0-9]+(KiB|MiB|GiB)$" })
+    }
+
+    fn parse(value: &DeValue<'_>, _: &Place<'_>) -> Result<Size, Wrong> {
+        let text = text::<Size>(value)?;
+        let units = [("KiB", 10), ("MiB", 20), ("GiB", 30)];
+        let size = units.into_iter().find_map(|(unit, shift)| {
+            let count: u32 = number(text.strip_suffix(unit)?)?.try_into().ok()?;
+            Some(Size(u64::from(count) << shift))
+        });
+        size.ok_or_else(|| {
+            Wrong::new(
+                format!("is not an amount of bytes: `{text}`"),
+                "a number and KiB, MiB or GiB",
+            )
+        })
+    }
+
+    fn json(&self) -> Value {
+        let units = [("GiB", 30), ("MiB", 20)];
+        let whole = units.into_iter().find(|(_, shift)| self.0 != 0 && self.0.is_multiple_of(1 << shift));
+        let (unit, shift) = whole.unwrap_or(("KiB", 10));
+        json!(format!("{}{unit}", self.0 >> shift))
+    }
+}
+
 /// A network: `10.0.0.0/8`, `fd00::/8`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cidr {

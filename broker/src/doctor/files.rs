@@ -14,7 +14,8 @@ use crate::config::Config;
 
 /// Whether others can read keys and database, or change what is trusted.
 pub(super) fn modes(config: &Config) -> Vec<Finding> {
-    let mut secret = vec![config.keys.dir.clone(), config.store.url.path().to_owned()];
+    let mut secret = vec![config.keys.dir.clone()];
+    secret.extend(config.store.url.path().map(Path::to_owned));
     secret.extend(
         files_of(&config.keys.dir)
             .into_iter()

@@ -50,6 +50,24 @@ pub async fn ask(
     })
 }
 
+/// The same for a command that takes as long as the ledger is large.
+///
+/// # Errors
+/// [`Unreached`].
+pub async fn ask_patiently(socket: &Path, path: &str, body: &Value) -> Result<(u16, Value), Unreached> {
+    crypto::ensure_tls();
+    let sent = async {
+        let client = Client::builder().unix_socket(socket).build()?;
+        let answer = client.post(format!("http://localhost{path}")).json(body).send().await?;
+        let status = answer.status().as_u16();
+        Ok::<_, reqwest::Error>((status, answer.json().await?))
+    };
+    sent.await.map_err(|error| Unreached {
+        socket: socket.to_owned(),
+        why: cause(&error),
+    })
+}
+
 /// The innermost cause: what the system said.
 fn cause(error: &reqwest::Error) -> String {
     let mut inner: &dyn std::error::Error = error;

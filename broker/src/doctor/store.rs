@@ -5,12 +5,16 @@ use stint_policy::Timestamp;
 
 use super::{Finding, running};
 use crate::config::Config;
+use crate::doctor::server;
 use crate::store::look::{Look, look as look_at};
 use crate::store::place::{self, PlaceError};
-use crate::store::{Error, OLDEST, number};
+use crate::store::Error;
+use crate::store::engine::sqlite::{OLDEST, number};
 
 pub(super) async fn look(config: &Config, now: Timestamp) -> Vec<Finding> {
-    let path = config.store.url.path();
+    let Some(path) = config.store.url.path() else {
+        return server::look(config, now).await;
+    };
     let shown = path.display();
     let mut findings = Vec::new();
     if let Err(error) = place::check(path) {
@@ -32,7 +36,7 @@ pub(super) async fn look(config: &Config, now: Timestamp) -> Vec<Finding> {
     match look_at(path, &config.ledger.origin).await {
         Ok(seen) => {
             findings.extend(judge(&seen));
-            findings.extend(head(&seen, config, now));
+            findings.extend(head(seen.head, config, now));
         }
         Err(Error::Place(PlaceError::Busy(_))) => {
             findings.extend(running::checks(&config.ops.socket).await);
@@ -94,8 +98,8 @@ fn judge(seen: &Look) -> Vec<Finding> {
 }
 
 /// The head against the pin, and its time against the clock. All else is checked at every start.
-fn head(seen: &Look, config: &Config, now: Timestamp) -> Vec<Finding> {
-    let Some((size, last)) = seen.head else {
+pub(super) fn head(seen: Option<(i64, i64)>, config: &Config, now: Timestamp) -> Vec<Finding> {
+    let Some((size, last)) = seen else {
         let text = format!("{} has not begun in this store", config.ledger.origin);
         return vec![Finding::failed(
             "ledger",
@@ -150,4 +154,4 @@ fn against_pin(size: i64, config: &Config) -> Finding {
 }
 
 /// LEDGER.md §8: how far clocks may be apart.
-const SKEW_MS: i64 = 5_000;
+pub(super) const SKEW_MS: i64 = 5_000;

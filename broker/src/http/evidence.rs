@@ -18,7 +18,7 @@ use crate::limits::TooMany;
 use crate::limits::evidence::FailedEvidence;
 use crate::limits::peers::PeerKey;
 
-/// `router`, whose POST routes take evidence, behind the limits on evidence that fails.
+/// `router`, whose POST routes and proofs take evidence, behind the limits on evidence that fails.
 pub(crate) fn limited(router: Router, failed: Arc<FailedEvidence>) -> Router {
     router.layer(middleware::from_fn_with_state(failed, limit))
 }
@@ -28,7 +28,9 @@ async fn limit(
     request: Request,
     next: Next,
 ) -> Response {
-    if request.method() != Method::POST {
+    let takes_evidence =
+        request.method() == Method::POST || request.uri().path().starts_with(PROOFS);
+    if !takes_evidence {
         return next.run(request).await;
     }
     let peer = peer_of(request.extensions());
@@ -86,6 +88,9 @@ fn outcome(response: &Response) -> Outcome {
         None => Outcome::Neither,
     }
 }
+
+/// The one GET that takes evidence.
+const PROOFS: &str = "/v1/ledger/proofs/";
 
 /// How often evidence may fail on one connection; then it closes (SECURITY.md §4).
 const PER_CONNECTION: u32 = 10;

@@ -15,6 +15,7 @@ use crate::authenticate::source::Health;
 use crate::ledger::{State as LedgerState, Target};
 use crate::policies::Reload;
 use crate::serve::App;
+use crate::sinks::{Health as Sink, Place};
 
 /// Since when each check reads what it reads. What was never asked began when it was first asked.
 #[derive(Debug, Default)]
@@ -50,7 +51,8 @@ pub(super) async fn ready(State(app): State<Arc<App>>, RawQuery(query): RawQuery
     };
     let verbose = query.is_some_and(|query| query.split('&').any(is_verbose));
     if !verbose {
-        checks.retain(|check| check.get("issuer").is_none() || check["ok"] == json!(false));
+        let of_many = |check: &Value| check.get("issuer").or(check.get("sink")).is_some();
+        checks.retain(|check| !of_many(check) || check["ok"] == json!(false));
     }
     answer(status, &checks)
 }
@@ -59,12 +61,14 @@ fn is_verbose(word: &str) -> bool {
     matches!(word, "verbose" | "verbose=" | "verbose=1" | "verbose=true")
 }
 
-/// All checks: `check fatal ok code detail since`, and of issuers `issuer state keys age_s error` besides.
+/// All checks: `check fatal ok code detail since`, of issuers `issuer state keys age_s error` besides, of sinks `sink lag`.
 pub(super) fn checks(app: &App) -> Vec<Value> {
     let now = app.broker.clock.now();
     let mut checks = vec![ledger(app), policy(app), frozen(app)];
+    checks.extend(witnesses(app));
     let health = app.broker.roster.health(now);
     checks.extend(health.into_iter().map(issuer));
+    checks.extend(app.sinks.each().map(|it| sink(app, it)));
     checks
         .into_iter()
         .map(|check| app.memory.told(check, now))
@@ -74,9 +78,11 @@ pub(super) fn checks(app: &App) -> Vec<Value> {
 fn ledger(app: &App) -> Check {
     let state = app.broker.ledger.state();
     let detail = match &state {
-        LedgerState::Diverged(why) | LedgerState::Full(why) | LedgerState::Unknown(why) => {
-            why.clone()
-        }
+        LedgerState::Closed(why)
+        | LedgerState::Diverged(why)
+        | LedgerState::Full(why)
+        | LedgerState::Halted(_, why)
+        | LedgerState::Unknown(why) => why.clone(),
         LedgerState::Open => format!("{} entries", app.broker.ledger.published().size),
     };
     Check {
@@ -125,6 +131,46 @@ fn issuer(health: Health) -> Check {
         more,
         ..Check::new(&format!("issuer {}", health.issuer), health.code(), detail)
     }
+}
+
+/// Witnesses that are silent stop nothing by themselves: where they do, the ledger's own check says so.
+fn witnesses(app: &App) -> Option<Check> {
+    let seen = app.broker.ledger.seen();
+    if seen.witnesses.is_empty() {
+        return None;
+    }
+    let trouble = |(name, why): &(Arc<str>, Option<String>)| Some(format!("{name}: {}", why.as_deref()?));
+    let troubled: Vec<_> = seen.witnesses.iter().filter_map(trouble).collect();
+    let asked = seen.witnesses.len();
+    let mut detail = format!("{} of {asked} cosigned", asked - troubled.len());
+    for why in &troubled {
+        detail = format!("{detail}; {why}");
+    }
+    let now = app.broker.clock.now();
+    let code = if seen.is_fresh(now) { "ok" } else { "unwitnessed" };
+    Some(Check::new("witnesses", code, detail))
+}
+
+/// A sink that fails lags, and never keeps a grant from being made.
+fn sink(app: &App, sink: &Sink) -> Check {
+    let (next, lag) = (sink.next(), lag(app, sink));
+    let (code, detail) = match sink.place() {
+        Place::Here => ("ok", format!("entry {next} is next, {lag} behind")),
+        Place::Elsewhere => ("ok", format!("another replica sends; {lag} behind")),
+        Place::Stuck(why) => ("sink_stuck", format!("{lag} behind, entry {next} is next: {why}")),
+    };
+    let mut more = Map::new();
+    more.insert("sink".to_owned(), json!(sink.name()));
+    more.insert("lag".to_owned(), json!(lag));
+    Check {
+        more,
+        ..Check::new(&format!("sink {}", sink.name()), code, detail)
+    }
+}
+
+/// Entries that a sink has not been sent.
+pub(super) fn lag(app: &App, sink: &Sink) -> u64 {
+    app.broker.ledger.published().size.saturating_sub(sink.next())
 }
 
 impl Check {

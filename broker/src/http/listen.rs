@@ -73,6 +73,17 @@ impl Bounds {
     /// The operator's.
     #[must_use]
     pub fn new(limits: &config::Limits, server: &config::Server) -> Bounds {
+        let time = |time: stint_policy::Seconds| Duration::from_secs(time.as_u32().into());
+        Bounds::of(
+            limits,
+            time(server.request_timeout),
+            time(server.shutdown_grace),
+        )
+    }
+
+    /// Those of `limits`, with so long for an answer, and so long for what is open at the end.
+    #[must_use]
+    pub fn of(limits: &config::Limits, answer: Duration, grace: Duration) -> Bounds {
         let count = |count: u32| usize::try_from(count).unwrap_or(usize::MAX);
         let time = |time: stint_policy::Seconds| Duration::from_secs(time.as_u32().into());
         Bounds {
@@ -84,8 +95,8 @@ impl Bounds {
             idle: time(limits.idle_timeout),
             body: time(limits.body_timeout),
             write: time(limits.write_timeout),
-            answer: time(server.request_timeout),
-            grace: time(server.shutdown_grace),
+            answer,
+            grace,
         }
     }
 

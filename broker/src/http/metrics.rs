@@ -32,10 +32,20 @@ pub(super) async fn scrape(State(app): State<Arc<App>>) -> Result<Response, Fail
     if let Some(age) = metrics.checkpoint_age(now) {
         levels.checkpoint_age(age);
     }
+    if let Some(age) = metrics.scrub_age(now) {
+        levels.scrub_age(age);
+    }
+    if let Some(since) = broker.ledger.seen().since {
+        let age = now.as_millis().saturating_sub(since.as_millis()).max(0);
+        levels.witness_quorum_age(std::time::Duration::from_millis(age.unsigned_abs()).as_secs_f64());
+    }
     for issuer in broker.roster.health(now) {
         if let Some(age) = issuer.age_s {
             levels.keys_age(&issuer.issuer, age);
         }
+    }
+    for sink in app.sinks.each() {
+        levels.sink_lag(sink.name(), health::lag(&app, sink));
     }
     let frozen = broker.ledger.frozen().targets().count();
     levels.frozen.set(i64::try_from(frozen).unwrap_or(i64::MAX));

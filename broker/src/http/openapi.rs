@@ -31,7 +31,8 @@ pub fn document() -> Value {
     let mut paths = Map::new();
     for row in ROWS.iter().filter(|row| row.who != Who::Operator) {
         let operation = operation(row, &mut schemas);
-        let path = paths.entry(row.path).or_insert_with(|| json!({}));
+        // The rest of a path is the router's own word.
+        let path = paths.entry(row.path.replace("{*", "{")).or_insert_with(|| json!({}));
         path[row.method] = operation;
     }
     let problem = schemas.subschema_for::<Problem>();

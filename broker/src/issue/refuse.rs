@@ -124,8 +124,9 @@ impl Broker {
     ) -> Stop {
         tracing::error!(%error, grant = receipt.header().id, "a recorded grant was not signed");
         let entry = facts.sign_failed(&self.ledger, receipt, &error);
-        if let Err(error) = self.ledger.record(entry, None, Vec::new()).await {
-            tracing::error!(%error, "nor could that be recorded");
+        match self.ledger.record(entry, None, Vec::new()).await {
+            Ok(_) => self.ledger.released(receipt),
+            Err(error) => tracing::error!(%error, "nor could that be recorded"),
         }
         Stop::Error(Error::Unsigned(error))
     }

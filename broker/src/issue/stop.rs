@@ -82,9 +82,9 @@ impl From<ledger::Error> for Stop {
         match error {
             ledger::Error::Lost(lost) => Self::Lost(lost),
             ledger::Error::Form(_) => Self::TooLarge,
-            ledger::Error::Overloaded(_) | ledger::Error::Unwritable => {
-                Self::Error(Error::Unavailable(error))
-            }
+            ledger::Error::NameTaken(_)
+            | ledger::Error::Overloaded(_)
+            | ledger::Error::Unwritable => Self::Error(Error::Unavailable(error)),
         }
     }
 }

@@ -50,7 +50,10 @@ impl Claim {
             Write::Replayed(key) | Write::RequestExpired(key) => Self::Alone(key.clone()),
             Write::Retry(row) => Self::Alone(row.key.clone()),
             Write::Spend(row) => Self::Alone(row.key.clone()),
+            Write::Close(row) => Self::Alone(row.node.clone()),
             Write::Fetched(_)
+            | Write::Derived(_)
+            | Write::Erase(_)
             | Write::Keep(_)
             | Write::NotFrozen(_)
             | Write::OpenTask(_)

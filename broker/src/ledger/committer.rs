@@ -4,69 +4,60 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::sqlite::SqliteConnection;
-use stint_audit::chain::{ExtendError, MAX_BATCH};
-use stint_audit::{Batch, Digest, Entry, Head, Receipt, What};
+use stint_audit::chain::MAX_BATCH;
+use stint_audit::{Batch, Digest, Head, Receipt};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::batching::take_batch;
-use super::rows::{Effects, Guards};
-use super::{Error, Frozen, Job, Lost, Published, Sealing, State, Unit, is_full, is_io};
+use super::release::{Node, Outstanding};
+use super::transaction::{Attempt, Failure, Written};
+use super::{Error, Frozen, Job, Lost, Published, Sealing, State};
 use crate::clock::{Clock, Stopwatch};
-use crate::store::{Write, retries, spent, trail};
+use crate::store::engine::Trouble;
+use crate::store::{Db, Engine, Store};
 use crate::telemetry;
 use crate::telemetry::metrics::Metrics;
 
 /// Owns the writer's connection and the head. Whoever opened the ledger runs it.
 #[derive(Debug)]
 pub struct Committer {
-    pub(super) db: SqliteConnection,
+    pub(super) store: Store,
+    /// Nothing while the connection is lost.
+    pub(super) db: Option<Db>,
     pub(super) head: Head,
-    pub(super) pol: Option<Digest>,
-    pub(super) node: String,
+    pub(super) node: Node,
     pub(super) sealing: Sealing,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) queue: mpsc::Receiver<Job>,
-    pub(super) published: watch::Sender<Published>,
-    pub(super) state: watch::Sender<State>,
-    pub(super) frozen: watch::Sender<Frozen>,
+    pub(super) says: Says,
     /// Units whose guard key was in the batch before, and those that nobody waits for.
     pub(super) waiting: VecDeque<Job>,
     /// Outcomes since the WAL was last moved into the database.
     pub(super) unmoved: usize,
+    /// Commits that take the head's lock first: until that many were won in a row (LEDGER.md §7).
+    pub(super) cautious: u32,
+    /// Grants that were recorded and are not known to have been handed out.
+    pub(super) outstanding: Arc<Outstanding>,
+    /// Free bytes that must be left where a file lies.
+    pub(super) reserve: u64,
     pub(super) metrics: Arc<Metrics>,
 }
 
-/// What a transaction came to, before COMMIT.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "one at a time, and nearly always the large one"
-)]
-enum Attempt {
-    /// The head in the store is not ours.
-    Forked,
-    /// Guards failed: these units, by place in the batch. Nothing may stay.
-    Lost(Vec<(usize, Lost)>),
-    /// All is written, none of it durable yet.
-    Written(Written),
-}
-
-/// A transaction that waits for its COMMIT.
-struct Written {
-    /// `None`: rows alone, no entry.
-    batch: Option<Batch>,
-    /// Which units have an entry, by place.
-    recorded: Vec<bool>,
-    /// The policy set in force after it.
-    pol: Option<Digest>,
-    /// What is frozen after it, if that changed.
-    frozen: Option<Frozen>,
+/// What the committer tells the rest of the broker: each holds the newest value.
+#[derive(Debug)]
+pub(super) struct Says {
+    pub(super) published: watch::Sender<Published>,
+    pub(super) state: watch::Sender<State>,
+    pub(super) frozen: watch::Sender<Frozen>,
+    pub(super) policy: watch::Sender<Option<Digest>>,
 }
 
 impl Committer {
     /// Commits until every [`super::Ledger`] is dropped, then checkpoints the WAL and returns.
     pub async fn run(mut self) {
         let mut chores = tokio::time::interval(CHORES);
+        let mut follow = tokio::time::interval(FOLLOW);
+        follow.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             if self.can_wait() {
                 tokio::select! {
@@ -74,6 +65,10 @@ impl Committer {
                         Some(job) => self.waiting.push_back(job),
                         None => break,
                     },
+                    _ = follow.tick() => {
+                        self.look_around().await;
+                        continue;
+                    }
                     _ = chores.tick() => {
                         self.commit_all().await;
                         self.chores().await;
@@ -97,9 +92,7 @@ impl Committer {
             }
         }
         self.commit_all().await;
-        if let Err(source) = self.statement("PRAGMA wal_checkpoint(TRUNCATE)").await {
-            tracing::warn!(state = ?trouble(&source), "the write-ahead log was left for the next start");
-        }
+        self.leave().await;
     }
 
     /// Whether nobody waits for what is queued: it goes with the next unit that somebody does, or with the chores, so
@@ -118,16 +111,48 @@ impl Committer {
     /// Commits `jobs` as one batch, less those whose guards fail, and answers all of them.
     pub(super) async fn commit(&mut self, mut jobs: Vec<Job>) {
         let watch = Stopwatch::start();
+        if let Some(state) = self.no_room() {
+            return self.refuse(jobs, Some(state));
+        }
+        let mut raced = 0;
         while !jobs.is_empty() {
+            if self.db.is_none() && !self.reconnect().await {
+                return self.refuse(jobs, None);
+            }
             match self.attempt(&mut jobs).await {
+                Ok(Attempt::Written(written)) => return self.finish(written, jobs, watch).await,
                 Ok(Attempt::Lost(lost)) => {
                     self.roll_back().await;
                     jobs = answer_lost(jobs, &lost);
                 }
-                Ok(Attempt::Written(written)) => return self.finish(written, jobs, watch).await,
-                Ok(Attempt::Forked) => {
+                Ok(Attempt::Raced) => {
                     self.roll_back().await;
-                    return self.refuse(jobs, self.diverged());
+                    self.cautious = CAUTIOUS;
+                    raced += 1;
+                }
+                Err(Failure::Engine(source))
+                    if Trouble::of(&source) == Trouble::Raced && raced < RACES =>
+                {
+                    self.roll_back().await;
+                    self.cautious = CAUTIOUS;
+                    raced += 1;
+                }
+                Err(Failure::Engine(source)) => {
+                    let state = trouble(&source);
+                    self.let_go().await;
+                    return self.refuse(jobs, Some(state));
+                }
+                Err(Failure::Diverged(why)) => {
+                    self.roll_back().await;
+                    return self.refuse(jobs, Some(State::Diverged(why)));
+                }
+                Err(Failure::Late) => {
+                    let why = "the database did not answer".to_owned();
+                    return self.refuse(jobs, Some(State::Unknown(why)));
+                }
+                Err(Failure::Closed(why)) => {
+                    self.roll_back().await;
+                    return self.refuse(jobs, Some(State::Closed(why)));
                 }
                 Err(Failure::Form(form)) => {
                     // Bodies were tried before they queued, and headers have no callers' text:
@@ -136,62 +161,8 @@ impl Committer {
                     tracing::error!(%form, "an entry did not fit the ledger's form");
                     return answer_all(jobs, || Err(Error::Unwritable));
                 }
-                Err(Failure::Engine(source)) => {
-                    self.roll_back().await;
-                    return self.refuse(jobs, trouble(&source));
-                }
             }
         }
-    }
-
-    /// Steps 1 to 5 of LEDGER.md §7, inside one transaction that is left open.
-    async fn attempt(&mut self, jobs: &mut [Job]) -> Result<Attempt, Failure> {
-        self.statement("BEGIN IMMEDIATE").await?;
-        let guards = Guards::of(jobs);
-        let mut lost = self.policy_changed(jobs);
-        lost.extend(self.frozen_meanwhile(jobs));
-        let news = guards
-            .hold(&mut self.db, self.head.log(), &mut lost)
-            .await?;
-        if !lost.is_empty() {
-            return Ok(Attempt::Lost(lost));
-        }
-        let pol = jobs
-            .iter()
-            .rev()
-            .find_map(|job| takes_force(&job.unit))
-            .or(self.pol);
-        let recorded: Vec<_> = jobs.iter().map(|job| job.unit.entry.is_some()).collect();
-        let (entries, seqs) = news.entries(jobs, self.head.size());
-        Effects::of(jobs, &seqs)
-            .apply(&mut self.db, self.head.log())
-            .await?;
-        if entries.is_empty() {
-            return Ok(Attempt::Written(Written {
-                batch: None,
-                recorded,
-                pol,
-                frozen: None,
-            }));
-        }
-        let frozen = self.frozen_after(&entries);
-        let batch = self
-            .head
-            .extend(&self.node, millis(&*self.clock), entries)?;
-        let mac = batch.head().mac(&self.sealing.mac);
-        let moved =
-            trail::extend(&mut self.db, &self.head, &batch, &self.node, mac.as_bytes()).await?;
-        let written = Written {
-            batch: Some(batch),
-            recorded,
-            pol,
-            frozen,
-        };
-        Ok(if moved {
-            Attempt::Written(written)
-        } else {
-            Attempt::Forked
-        })
     }
 
     /// COMMIT, and what follows from it: head, checkpoint, receipts, answers.
@@ -199,22 +170,14 @@ impl Committer {
         let Written {
             batch,
             recorded,
-            pol,
-            frozen,
+            standing,
         } = written;
-        if let Err(source) = self.statement("COMMIT").await {
-            // A failed COMMIT is an unknown outcome: read the store, then answer.
-            let state = trouble(&source);
-            self.roll_back().await;
-            if !self.is_there(batch.as_ref()).await {
-                return self.refuse(jobs, state);
-            }
+        if let Err(state) = self.seal(batch.as_ref()).await {
+            return self.refuse(jobs, Some(state));
         }
         // From here on the batch is durable, and receipts may exist.
-        self.pol = pol;
-        if let Some(frozen) = frozen {
-            self.frozen.send_replace(frozen);
-        }
+        self.cautious = self.cautious.saturating_sub(1);
+        self.stand(standing);
         let receipts = batch.map(|batch| self.publish(batch)).unwrap_or_default();
         if !receipts.is_empty() {
             let now = self.clock.now();
@@ -238,161 +201,61 @@ impl Committer {
             reason = "the one place, right after COMMIT"
         )]
         let durable = batch.durable(&self.sealing.log_key);
-        self.head = durable.head;
-        let checkpoint = durable.checkpoint.into();
-        self.published.send_replace(Published {
-            size: self.head.size(),
-            checkpoint,
-        });
-        self.say(State::Open);
+        self.outstanding.recorded(&durable.receipts);
+        self.move_to(durable.head, durable.checkpoint);
         durable.receipts
     }
 
-    /// Whether this very batch is in the store: by first seq *and* root, never by size alone.
-    async fn is_there(&mut self, batch: Option<&Batch>) -> bool {
-        let Some(batch) = batch else { return false };
-        let first = trail::signed(batch.first_seq());
-        let found = trail::root_of_batch(&mut self.db, self.head.log(), first).await;
-        matches!(found, Ok(Some(root)) if root == batch.head().root().as_bytes())
+    /// Another head is the last one seen.
+    pub(super) fn move_to(&mut self, head: Head, checkpoint: String) {
+        self.head = head;
+        self.says.published.send_replace(Published {
+            size: self.head.size(),
+            checkpoint: checkpoint.into(),
+            last_ts: self.head.last_ts(),
+        });
+        self.say(match self.head.closed() {
+            true => State::Closed("an `epoch` entry ended it".to_owned()),
+            false => State::Open,
+        });
     }
 
-    /// Units that were decided under a set that is not in force at their place.
-    fn policy_changed(&self, jobs: &[Job]) -> Vec<(usize, Lost)> {
-        let mut in_force = self.pol;
-        let mut lost = Vec::new();
-        for (place, job) in jobs.iter().enumerate() {
-            if job.unit.pol.is_some()
-                && takes_force(&job.unit).is_none()
-                && job.unit.pol != in_force
-            {
-                lost.push((place, Lost::Policy));
-            }
-            in_force = takes_force(&job.unit).or(in_force);
-        }
-        lost
-    }
-
-    /// Units whose issuer is frozen at their place: by the log, or by an entry before them in this very batch.
-    fn frozen_meanwhile(&self, jobs: &[Job]) -> Vec<(usize, Lost)> {
-        let mut frozen = self.frozen.borrow().clone();
-        let mut lost = Vec::new();
-        for (seq, (place, job)) in (self.head.size()..).zip(jobs.iter().enumerate()) {
-            let covers =
-                |write: &Write| matches!(write, Write::NotFrozen(issuer) if frozen.covers(issuer));
-            if job.unit.writes.iter().any(covers) {
-                lost.push((place, Lost::Frozen));
-            }
-            // Units without an entry take no seq, so this one is too high; it is a name here, and as unique.
-            if let Some(entry) = &job.unit.entry {
-                frozen.follow(seq, entry);
-            }
-        }
-        lost
-    }
-
-    /// What is frozen when `entries` are in the log; nothing if none of them says anything about it.
-    fn frozen_after(&self, entries: &[Entry]) -> Option<Frozen> {
-        let about = |entry: &Entry| matches!(entry.what, What::Frozen(_) | What::Unfrozen(_));
-        if !entries.iter().any(about) {
-            return None;
-        }
-        let mut frozen = self.frozen.borrow().clone();
-        for (seq, entry) in (self.head.size()..).zip(entries) {
-            frozen.follow(seq, entry);
-        }
-        Some(frozen)
-    }
-
-    /// Between commits: forgets old evidence, moves the WAL into the database, and finds out
-    /// whether a log that could not be written can be again.
-    async fn chores(&mut self) {
-        self.unmoved = 0;
-        match self.housekeep().await {
-            Ok(true) => self.say(State::Open),
-            Ok(false) => self.say(self.diverged()),
-            Err(source) => {
-                self.roll_back().await;
-                let state = trouble(&source);
-                tracing::warn!(
-                    ?state,
-                    "housekeeping of the store failed; it is tried again"
-                );
-                self.say(state);
-            }
-        }
-    }
-
-    /// Whether the stored head is ours. The deletion is a write: it fails where a commit would.
-    async fn housekeep(&mut self) -> Result<bool, sqlx::Error> {
-        let now = self.clock.now().as_millis();
-        let log = self.head.log().to_owned();
-        self.statement("BEGIN IMMEDIATE").await?;
-        let stored = trail::head(&mut self.db, &log).await?;
-        spent::forget(&mut self.db, &log, now).await?;
-        retries::forget(&mut self.db, &log, now).await?;
-        self.statement("COMMIT").await?;
-        self.statement("PRAGMA wal_checkpoint(PASSIVE)").await?;
-        let root = stored.map(|stored| stored.root);
-        Ok(root.is_none_or(|root| root == self.head.root().as_bytes()))
-    }
-
-    fn diverged(&self) -> State {
-        let size = self.head.size();
-        State::Diverged(format!(
-            "the stored head is not head {size} of this process"
-        ))
-    }
-
-    async fn roll_back(&mut self) {
-        if let Err(source) = self.statement("ROLLBACK").await {
+    pub(super) async fn roll_back(&mut self) {
+        if let Some(db) = &mut self.db
+            && let Err(source) = db.tell("ROLLBACK").await
+        {
             // The engine has rolled back by itself: that is what most failures of COMMIT do.
             tracing::debug!(%source, "nothing to roll back");
         }
     }
 
-    async fn statement(&mut self, sql: &'static str) -> Result<(), sqlx::Error> {
-        sqlx::query(sql).execute(&mut self.db).await.map(drop)
+    /// After an error that says nothing of the connection: a file's is kept, a server's is made anew.
+    async fn let_go(&mut self) {
+        match self.store.engine() {
+            Engine::Sqlite => self.roll_back().await,
+            Engine::Postgres => self.db = None,
+        }
     }
 
-    fn refuse(&self, jobs: Vec<Job>, state: State) {
-        tracing::error!(code = state.code(), detail = ?state, "nothing can be recorded");
-        self.say(state);
+    /// Answers everybody that nothing was recorded. Without a `state`, the one that was said stands.
+    fn refuse(&self, jobs: Vec<Job>, state: Option<State>) {
+        if let Some(state) = state {
+            tracing::error!(code = state.code(), detail = ?state, "nothing can be recorded");
+            self.say(state);
+        }
         answer_all(jobs, || Err(Error::Unwritable));
     }
 
-    fn say(&self, state: State) {
-        self.state.send_if_modified(|known| {
-            let news = *known != state;
-            *known = state;
+    pub(super) fn say(&self, state: State) {
+        self.says.state.send_if_modified(|known| {
+            // An operator must act: nothing that happens by itself makes it good again.
+            let stays = matches!(known, State::Diverged(_));
+            let news = *known != state && !stays;
+            if news {
+                *known = state;
+            }
             news
         });
-    }
-}
-
-/// Why a transaction could not be written.
-enum Failure {
-    Engine(sqlx::Error),
-    Form(String),
-}
-
-impl From<ExtendError> for Failure {
-    fn from(form: ExtendError) -> Self {
-        Self::Form(form.to_string())
-    }
-}
-
-impl From<sqlx::Error> for Failure {
-    fn from(source: sqlx::Error) -> Self {
-        Self::Engine(source)
-    }
-}
-
-/// The set that this unit puts in force, if it does.
-fn takes_force(unit: &Unit) -> Option<Digest> {
-    let entry = unit.entry.as_ref()?;
-    match &entry.what {
-        What::PolicyLoaded(loaded) if loaded.ok => entry.pol,
-        _ => None,
     }
 }
 
@@ -423,24 +286,18 @@ fn answer(
     }
 }
 
-/// The state a failing engine puts the log into. An I/O error ends the process: after a failed
-/// fsync the page cache lies (SECURITY.md §2, rule 16), so only a new start may believe the file.
-fn trouble(source: &sqlx::Error) -> State {
-    if is_io(source) {
-        tracing::error!(%source, "input or output of the store failed; the process ends");
-        telemetry::flush();
-        std::process::abort();
+/// The state a failing engine puts the log into. An I/O error of a file ends the process: after a failed fsync the page
+/// cache lies (SECURITY.md §2, rule 16), so only a new start may believe the file.
+pub(super) fn trouble(source: &sqlx::Error) -> State {
+    match Trouble::of(source) {
+        Trouble::Io => {
+            tracing::error!(%source, "input or output of the store failed; the process ends");
+            telemetry::flush();
+            std::process::abort();
+        }
+        Trouble::Full => State::Full(source.to_string()),
+        Trouble::Raced | Trouble::Other => State::Unknown(source.to_string()),
     }
-    if is_full(source) {
-        State::Full(source.to_string())
-    } else {
-        State::Unknown(source.to_string())
-    }
-}
-
-/// The commit's own time: the ledger counts from 1970, a clock before it counts as 1970.
-fn millis(clock: &dyn Clock) -> u64 {
-    u64::try_from(clock.now().as_millis()).unwrap_or(0)
 }
 
 /// Outcomes after which the WAL is moved, about 16 MiB of it (LEDGER.md §7).
@@ -448,3 +305,12 @@ const MOVE_AFTER: usize = 4_096;
 
 /// Between two rounds of housekeeping while nothing is asked.
 const CHORES: Duration = Duration::from_secs(10);
+
+/// Between two looks at what other replicas wrote (LEDGER.md §8).
+const FOLLOW: Duration = Duration::from_millis(250);
+
+/// Commits under the head's lock after a lost race (LEDGER.md §7).
+const CAUTIOUS: u32 = 16;
+
+/// Lost races after which those who wait are told to come back.
+const RACES: u32 = 32;

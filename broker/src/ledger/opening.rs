@@ -4,11 +4,9 @@ use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use sqlx::sqlite::SqliteConnection;
 use stint_audit::chain::HeadParts;
 use stint_audit::kind::{Genesis, KeyAdded, KeyUse};
-use stint_audit::tree::{Frontier, leaf_hash};
-use stint_audit::{Checkpoint, Digest, Entry, Head, Header, LogKey, Pseudonyms, What};
+use stint_audit::{Checkpoint, Digest, Entry, Head, LogKey, Pseudonyms};
 use subtle::ConstantTimeEq as _;
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -17,11 +15,15 @@ use zeroize::Zeroizing;
 use super::draft::note;
 use super::pin::{self, Pin};
 use super::standing::{Frozen, SetEntry, Standing};
-use super::{Committer, Job, Ledger, Published, Sealing, State, Unit};
+use super::committer::Says;
+use super::release::{Node, Outstanding};
+use super::resume::resume;
+use super::witnesses::{self, Held};
+use super::{Deriver, Scrubber, Committer, Job, Ledger, Published, Sealing, State, Unit};
 use crate::clock::Clock;
 use crate::random;
-use crate::store::trail::{self, BatchRow, HeadRow};
-use crate::store::{self, Store, policies};
+use crate::store::trail::{self, HeadRow};
+use crate::store::{self, Db, Store, Write, policies};
 use crate::telemetry::metrics::Metrics;
 
 /// What the log needs beside its store.
@@ -39,8 +41,14 @@ pub struct Site {
     pub pin: Option<PathBuf>,
     /// How many outcomes may wait.
     pub queue: usize,
+    /// Free bytes that must be left where a file lies.
+    pub reserve: u64,
+    /// What hands the keys of this log over: the seq of each `key_added`, and its proof.
+    pub handovers: Vec<(u64, String)>,
     /// Where commits are counted.
     pub metrics: Arc<Metrics>,
+    /// What witnesses hold of the log under its own signature.
+    pub witnessed: Vec<Held>,
 }
 
 /// What to do with a store that holds no log.
@@ -67,6 +75,10 @@ pub struct Opened {
     pub sets: Vec<SetEntry>,
     /// Whether this start began the log.
     pub is_new: bool,
+    /// Writes tiles, index and anchors; somebody must run it.
+    pub deriver: Deriver,
+    /// Reads everything again and again; somebody must run it.
+    pub scrubber: Scrubber,
 }
 
 /// Why the log is not served.
@@ -75,6 +87,9 @@ pub enum OpenError {
     /// The log has not begun, and was not to.
     #[error("the ledger `{0}` has not begun in this store")]
     Absent(String),
+    /// This replica could not take its place among those that write the log.
+    #[error("the ledger is not ready to be extended")]
+    Arrive(#[source] super::Error),
     /// The first entries could not be written.
     #[error("the ledger could not begin")]
     Begin(#[source] super::Error),
@@ -97,43 +112,52 @@ pub enum OpenError {
 /// Checks everything, then gives the log.
 pub(super) async fn open(
     store: Store,
-    mut db: SqliteConnection,
+    mut db: Db,
     site: Site,
     clock: Arc<dyn Clock>,
     if_absent: IfAbsent,
 ) -> Result<Opened, OpenError> {
     let log = store.log().to_owned();
-    let row = trail::head(&mut db, &log)
+    let row = trail::head(&mut db, &log, trail::Lock::None)
         .await
         .map_err(|source| store.failed(source))?;
     let pinned = pinned(&site)?;
-    let (head, standing) = match row {
+    let (head, mut standing) = match row {
         Some(row) => {
             if let (Some(path), None) = (&site.pin, &pinned) {
                 tracing::warn!(path = %path.display(), "there is no pin: a rolled back store would not show");
             }
-            existing(&store, &site, row, pinned.as_ref()).await?
+            let existing = existing(&store, &site, row, pinned.as_ref()).await?;
+            witnessed(&store, &site, &existing.0).await?;
+            existing
         }
         None => {
             let head = absent(&log, if_absent, pinned.as_ref())?;
+            witnessed(&store, &site, &head).await?;
             (head, Standing::default())
         }
     };
     let frozen = standing.frozen(&store).await?;
     let sets = standing.sets(&store).await?;
     let is_new = head.size() == 0;
-    let policy = newest_policy(&store, &mut db).await?;
+    standing.arrived(head.size(), head.last_ts());
+    let metrics = Arc::clone(&site.metrics);
+    let ticks = Arc::clone(&clock);
+    let policy = in_force(&store, &mut db, &standing).await?;
     let (ledger, mut committer, pin) = assemble(store, db, (head, policy, frozen), site, clock);
+    committer.arrive().await.map_err(OpenError::Arrive)?;
     if is_new {
         committer.begin().await.map_err(OpenError::Begin)?;
     }
     Ok(Opened {
-        ledger,
         committer,
         pin,
         policy,
         sets,
         is_new,
+        deriver: Deriver::new(ledger.clone(), Arc::clone(&ticks), standing.into_binding()),
+        scrubber: Scrubber::new(ledger.clone(), ticks, metrics),
+        ledger,
     })
 }
 
@@ -148,7 +172,24 @@ fn absent(log: &str, if_absent: IfAbsent, pinned: Option<&Checkpoint>) -> Result
     }
 }
 
-/// Mac, frontier, pin, every header to its leaf and to the root, and the last bodies byte for byte.
+/// The head extends what witnesses hold under our own signature, and the newest checkpoint that was published. Both
+/// sides are kept where it does not. Of ours the bare text: a head that does not extend another is never signed.
+async fn witnessed(store: &Store, site: &Site, head: &Head) -> Result<(), OpenError> {
+    let keys = [site.log_key.public().clone()];
+    let published = witnesses::published(store, &keys).await?;
+    let held: Vec<_> = site.witnessed.iter().cloned().chain(published).collect();
+    let tiles = super::Tiles::new(store.clone());
+    let (size, root) = (head.size(), *head.root());
+    match witnesses::first_that_differs(store, &tiles, (size, root), &held).await? {
+        None => Ok(()),
+        Some((held, why)) => {
+            witnesses::keep(site.pin.as_deref(), held, &head.checkpoint().text());
+            Err(OpenError::Diverged(why))
+        }
+    }
+}
+
+/// Mac, frontier, pin, and what is stored ([`resume`]).
 async fn existing(
     store: &Store,
     site: &Site,
@@ -166,22 +207,11 @@ async fn existing(
         let text = format!("the head is at {} entries, the pin knows more", head.size());
         return Err(OpenError::Diverged(text));
     }
-    let seen = rehash(store, head.size(), pinned.map(|(size, _)| size)).await?;
-    if seen.root != *head.root() {
-        return Err(diverged("the stored hashes do not give the head's root"));
-    }
-    if pinned.is_some_and(|(_, root)| seen.at_pin != Some(root)) {
-        return Err(diverged("the log does not extend the pinned head"));
-    }
-    if let Some(seq) = seen.odd {
-        let text = "its header does not hash to its leaf";
-        return Err(OpenError::Diverged(format!("entry {seq}: {text}")));
-    }
-    recheck(store, head.size()).await?;
-    Ok((head, seen.standing))
+    let standing = resume(store, &head, pinned).await?;
+    Ok((head, standing))
 }
 
-fn restore(log: &str, row: HeadRow) -> Result<Head, OpenError> {
+pub(super) fn restore(log: &str, row: HeadRow) -> Result<Head, OpenError> {
     let digest = |bytes: &[u8]| match bytes.try_into() {
         Ok(bytes) => Ok(Digest::from_bytes(bytes)),
         Err(_) => Err(diverged("a hash of the head is not 32 bytes")),
@@ -200,118 +230,22 @@ fn restore(log: &str, row: HeadRow) -> Result<Head, OpenError> {
     Head::restore(parts).map_err(|error| OpenError::Diverged(error.to_string()))
 }
 
-/// What the stored leaf hashes come to.
-struct Seen {
-    root: Digest,
-    at_pin: Option<Digest>,
-    standing: Standing,
-    /// The first entry whose header does not hash to its leaf.
-    odd: Option<u64>,
-}
-
-/// Builds the tree over all stored leaf hashes: the root of the whole, and of the pinned size. Each header is hashed to
-/// its leaf on the way: a freeze whose header was made to say something else would be a freeze no more.
-async fn rehash(store: &Store, size: u64, pin: Option<u64>) -> Result<Seen, OpenError> {
-    let mut tree = Frontier::of(&[]);
-    let mut at_pin = None;
-    let mut standing = Standing::default();
-    let mut odd = None;
-    while tree.size() < size {
-        let next = tree.size();
-        let batches = store
-            .batches(trail::signed(next), trail::signed(size), PAGE)
-            .await?;
-        for batch in batches {
-            if batch.first_seq.unsigned_abs() != tree.size() {
-                return Err(missing(tree.size()));
-            }
-            let headers = batch.entries().map(|(_, header)| Some(header));
-            let headers = headers.chain(std::iter::repeat(None));
-            for (leaf, header) in batch.leaves().zip(headers) {
-                match header.filter(|header| leaf_hash(header) == leaf) {
-                    Some(header) => standing.follow(header)?,
-                    None => odd = odd.or(Some(tree.size())),
-                }
-                tree.push(leaf);
-                if Some(tree.size()) == pin {
-                    at_pin = Some(tree.root());
-                }
-            }
-        }
-        if tree.size() == next {
-            return Err(missing(next));
-        }
-    }
-    Ok(Seen {
-        root: tree.root(),
-        at_pin,
-        standing,
-        odd,
-    })
-}
-
-/// Re-hashes the last entries byte for byte: each header to its leaf, which the root covers, each
-/// body to its header. Nothing can take a body away in this version.
-async fn recheck(store: &Store, size: u64) -> Result<(), OpenError> {
-    let mut seq = size.saturating_sub(RECHECKED);
-    while seq < size {
-        let batches = store
-            .batches(trail::signed(seq), trail::signed(size), PAGE)
-            .await?;
-        let entries = batches
-            .iter()
-            .flat_map(|batch| batch.entries().zip(batch.leaves()));
-        let entries: Vec<_> = entries.filter(|((at, _), _)| *at >= seq).collect();
-        let bodies = store
-            .bodies(trail::signed(seq), trail::signed(size))
-            .await?;
-        let mut bodies = bodies.into_iter();
-        if entries.is_empty() {
-            return Err(missing(seq));
-        }
-        for ((at, bytes), leaf) in entries {
-            let wrong = |what: &str| OpenError::Diverged(format!("entry {at}: {what}"));
-            let body = bodies.next().filter(|(of, _)| of.unsigned_abs() == at);
-            let (_, body) = body.ok_or_else(|| wrong("its body is missing"))?;
-            if at != seq || leaf_hash(bytes) != leaf {
-                return Err(wrong("its header does not hash to its leaf"));
-            }
-            let header = Header::parse(bytes).map_err(|error| wrong(&error.to_string()))?;
-            if header.seq != at || Digest::of(&body) != header.body {
-                return Err(wrong("its body does not hash to what the header says"));
-            }
-            seq += 1;
-        }
-    }
-    Ok(())
-}
-
-fn missing(seq: u64) -> OpenError {
-    OpenError::Diverged(format!("entry {seq} is missing"))
-}
-
-/// The set that was in force at the end, as its own entry says.
-async fn newest_policy(
+/// The set that is in force, as its own entry says, and its serial. The row that has its files must be of that entry.
+async fn in_force(
     store: &Store,
-    db: &mut SqliteConnection,
+    db: &mut Db,
+    standing: &Standing,
 ) -> Result<Option<(Digest, u64)>, OpenError> {
-    let newest = policies::newest(db, store.log())
-        .await
-        .map_err(|source| store.failed(source))?;
-    let Some((pol, serial, seq)) = newest else {
+    let Some((seq, pol)) = standing.policy() else {
         return Ok(None);
     };
-    let batches = store.batches(seq, seq + 1, 1).await?;
-    let entry = batches
-        .iter()
-        .flat_map(BatchRow::entries)
-        .find(|(at, _)| *at == seq.unsigned_abs());
-    let header = entry.and_then(|(_, bytes)| Header::parse(bytes).ok());
-    let loaded = |header: &Header| matches!(&header.what, What::PolicyLoaded(loaded) if loaded.ok);
-    match header.filter(loaded).and_then(|header| header.pol) {
-        Some(said) if said.to_string() == pol => Ok(Some((said, serial.unsigned_abs()))),
+    let row = policies::of(db, store.log(), &pol.to_string())
+        .await
+        .map_err(|source| store.failed(source))?;
+    match row {
+        Some((serial, at)) if at.unsigned_abs() == seq => Ok(Some((pol, serial.unsigned_abs()))),
         _ => Err(OpenError::Diverged(format!(
-            "entry {seq} did not put policy {pol} in force"
+            "entry {seq} put policy {pol} in force, and the store does not know it"
         ))),
     }
 }
@@ -330,7 +264,7 @@ fn pinned(site: &Site) -> Result<Option<Checkpoint>, OpenError> {
     let wrong = |why: String| OpenError::Diverged(format!("the pin `{}`: {why}", path.display()));
     let (checkpoint, note) =
         Checkpoint::parse_note(&note).map_err(|error| wrong(error.to_string()))?;
-    let known = [site.log_key.public().clone()];
+    let known = site.log_key.all_public();
     let signers = note
         .verify(&known)
         .map_err(|error| wrong(error.to_string()))?;
@@ -342,7 +276,7 @@ fn pinned(site: &Site) -> Result<Option<Checkpoint>, OpenError> {
 
 fn assemble(
     store: Store,
-    db: SqliteConnection,
+    db: Db,
     (head, policy, frozen): (Head, Option<(Digest, u64)>, Frozen),
     site: Site,
     clock: Arc<dyn Clock>,
@@ -352,9 +286,12 @@ fn assemble(
     let (published, follow) = watch::channel(Published {
         size: head.size(),
         checkpoint,
+        last_ts: head.last_ts(),
     });
     let (state, watching) = watch::channel(State::Open);
     let (freeze, frozen) = watch::channel(frozen);
+    let (take, taken) = watch::channel(policy.map(|(pol, _)| pol));
+    let outstanding = Arc::<Outstanding>::default();
     let pin = site.pin.map(|path| Pin::new(path, follow.clone()));
     let ledger = Ledger {
         queue: send,
@@ -364,24 +301,37 @@ fn assemble(
         published: follow,
         state: watching,
         frozen,
-        store,
+        policy: taken,
+        halts: Arc::new(watch::Sender::default()),
+        outstanding: Arc::clone(&outstanding),
+        cosigned: super::cosigned::Cosigned::default(),
+        tiles: super::Tiles::new(store.clone()),
+        accused: Arc::default(),
+        handovers: site.handovers.into(),
+        store: store.clone(),
     };
     let committer = Committer {
-        db,
+        store,
+        db: Some(db),
         head,
-        pol: policy.map(|(pol, _)| pol),
-        node: site.node,
+        node: Node::new(&site.node),
         sealing: Sealing {
             log_key: site.log_key,
             mac: site.mac,
         },
         clock,
         queue,
-        published,
-        state,
-        frozen: freeze,
+        says: Says {
+            published,
+            state,
+            frozen: freeze,
+            policy: take,
+        },
         waiting: VecDeque::new(),
         unmoved: 0,
+        cautious: 0,
+        outstanding,
+        reserve: site.reserve,
         metrics: site.metrics,
     };
     (ledger, committer, pin)
@@ -406,20 +356,27 @@ impl Committer {
         };
         let software = serde_json::json!({
             "software": env!("CARGO_PKG_VERSION"),
-            "storage": { "engine": "sqlite", "synchronous": "full" },
+            "storage": { "engine": self.store.engine().word() },
         });
         let described = software.as_object().cloned().unwrap_or_default();
-        self.commit_now(note(genesis, None, described)).await?;
-        self.commit_now(note(key, None, serde_json::Map::new()))
+        self.commit_now(note(genesis, None, described), Vec::new())
+            .await?;
+        self.commit_now(note(key, None, serde_json::Map::new()), Vec::new())
             .await
     }
 
-    async fn commit_now(&mut self, entry: Entry) -> Result<(), super::Error> {
+    /// Records what the ledger itself has to say.
+    pub(super) async fn commit_now(
+        &mut self,
+        entry: Entry,
+        writes: Vec<Write>,
+    ) -> Result<(), super::Error> {
         let (answer, mut waiting) = oneshot::channel();
+        let sealed = entry.seal();
         let unit = Unit {
-            entry: Some(entry),
+            entry: Some(sealed.map_err(|form| super::Error::Form(form.to_string()))?),
             pol: None,
-            writes: Vec::new(),
+            writes,
         };
         self.commit(vec![Job { unit, answer }]).await;
         waiting
@@ -432,9 +389,3 @@ impl Committer {
 fn diverged(why: &str) -> OpenError {
     OpenError::Diverged(why.to_owned())
 }
-
-/// Entries whose bodies are re-hashed byte for byte at every start.
-const RECHECKED: u64 = 512;
-
-/// Batches read at once.
-const PAGE: i64 = 256;

@@ -62,7 +62,7 @@ impl Pin {
 }
 
 /// The pinned note, or nothing if there never was one.
-pub(super) fn read(path: &Path) -> io::Result<Option<String>> {
+pub(crate) fn read(path: &Path) -> io::Result<Option<String>> {
     match fs::read_to_string(path) {
         Ok(note) => Ok(Some(note)),
         Err(source) if source.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -71,7 +71,7 @@ pub(super) fn read(path: &Path) -> io::Result<Option<String>> {
 }
 
 /// Temp file, fsync, rename, fsync of the folder: a reader sees the old note or the new one.
-fn write(path: &Path, note: &str) -> io::Result<()> {
+pub(crate) fn write(path: &Path, note: &str) -> io::Result<()> {
     let temporary = path.with_extension("new");
     let mut file = File::create(&temporary)?;
     file.write_all(note.as_bytes())?;

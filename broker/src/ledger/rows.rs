@@ -3,15 +3,14 @@
 //! Both are set statements, eight or so a batch however many units it has, in one fixed order of
 //! tables (LEDGER.md §7). Nothing here begins or commits.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
-use sqlx::sqlite::SqliteConnection;
-use stint_audit::{Entry, What};
+use stint_audit::{Entry, Sealed, What};
 
 use super::{Job, Lost, Unit};
 use crate::store::{
-    AnswerRow, FetchRow, GrantRow, PolicyRow, RequestRow, RetryRow, Sort, SpentRow, TaskRow, Write,
-    issuers, policies, requests, retries, spent, tasks,
+    AnswerRow, CloseRow, Db, FetchRow, GrantRow, PolicyRow, RequestRow, RetryRow, Sort, SpentRow, TaskRow, Write,
+    derived::{self, Derived}, erase::{self, EraseRow}, issuers, nodes, policies, requests, retries, spent, tasks,
 };
 
 /// The rows that decide whether a unit happens, by table, with the unit's place in the batch.
@@ -20,7 +19,8 @@ pub(super) struct Guards<'a> {
     spend: Vec<(usize, &'a SpentRow)>,
     replayed: Vec<(usize, &'a str)>,
     open: Vec<(&'a TaskRow, bool)>,
-    history: Vec<(usize, &'a str, i64)>,
+    close: Vec<(usize, &'a CloseRow)>,
+    erase: Vec<(usize, &'a EraseRow)>,
     park: Vec<(usize, &'a RequestRow)>,
     expire: Vec<(usize, &'a str)>,
     retry: Vec<(usize, &'a RetryRow)>,
@@ -38,17 +38,19 @@ impl<'a> Guards<'a> {
         for (place, job) in jobs.iter().enumerate() {
             for write in &job.unit.writes {
                 match write {
-                    Write::HistoryIs { task, outcomes } => {
-                        guards.history.push((place, task, *outcomes));
-                    }
+                    Write::Close(row) => guards.close.push((place, row)),
+                    Write::Erase(row) => guards.erase.push((place, row)),
                     Write::OpenTask(row) => guards.open.push((row, begins(&job.unit))),
                     Write::Park(row) => guards.park.push((place, row)),
                     Write::Replayed(key) => guards.replayed.push((place, key)),
                     Write::RequestExpired(id) => guards.expire.push((place, id)),
                     Write::Retry(row) => guards.retry.push((place, row)),
                     Write::Spend(row) => guards.spend.push((place, row)),
-                    // `NotFrozen` is the committer's own: it folds entries, not rows.
+                    // `NotFrozen` is the committer's own: it folds entries, not rows. `HistoryIs` reads only, so it
+                    // comes last: see [`hold_histories`].
                     Write::Deny(_)
+                    | Write::Derived(_)
+                    | Write::HistoryIs { .. }
                     | Write::Fetched(_)
                     | Write::Grant(_)
                     | Write::Keep(_)
@@ -63,15 +65,14 @@ impl<'a> Guards<'a> {
     /// Applies them in fixed order of tables; adds the places of those that did not hold.
     pub(super) async fn hold(
         self,
-        db: &mut SqliteConnection,
+        db: &mut Db,
         log: &str,
         lost: &mut Vec<(usize, Lost)>,
     ) -> Result<News, sqlx::Error> {
         self.hold_evidence(db, log, lost).await?;
-        let standing = tasks_standing(db, log, &self.history).await?;
-        for (place, task, outcomes) in &self.history {
-            if standing.get(*task).copied().unwrap_or(0) != *outcomes {
-                lost.push((*place, Lost::History));
+        for (place, row) in &self.close {
+            if !nodes::close(db, log, row).await? {
+                lost.push((*place, Lost::Node));
             }
         }
         if !self.park.is_empty() {
@@ -92,6 +93,11 @@ impl<'a> Guards<'a> {
                 Lost::Pending,
             ));
         }
+        for (place, row) in &self.erase {
+            if !erase::erase(db, log, row).await? {
+                lost.push((*place, Lost::Erased));
+            }
+        }
         if self.open.is_empty() {
             return Ok(News {
                 tasks: HashSet::new(),
@@ -105,7 +111,7 @@ impl<'a> Guards<'a> {
 
     async fn hold_evidence(
         &self,
-        db: &mut SqliteConnection,
+        db: &mut Db,
         log: &str,
         lost: &mut Vec<(usize, Lost)>,
     ) -> Result<(), sqlx::Error> {
@@ -147,16 +153,33 @@ impl<'a> Guards<'a> {
     }
 }
 
-async fn tasks_standing(
-    db: &mut SqliteConnection,
+/// The guards that only read: whether the history that was judged is still the task's. They come behind the head's lock,
+/// where it is taken, for a read before it would be of the past.
+pub(super) async fn hold_histories(
+    db: &mut Db,
     log: &str,
-    guards: &[(usize, &str, i64)],
-) -> Result<HashMap<String, i64>, sqlx::Error> {
-    if guards.is_empty() {
-        return Ok(HashMap::new());
+    jobs: &[Job],
+    lost: &mut Vec<(usize, Lost)>,
+) -> Result<(), sqlx::Error> {
+    let mut judged = Vec::new();
+    for (place, job) in jobs.iter().enumerate() {
+        for write in &job.unit.writes {
+            if let Write::HistoryIs { task, outcomes } = write {
+                judged.push((place, &**task, *outcomes));
+            }
+        }
     }
-    let ids: Vec<_> = guards.iter().map(|(_, task, _)| *task).collect();
-    tasks::standing(db, log, &ids).await
+    if judged.is_empty() {
+        return Ok(());
+    }
+    let ids: Vec<_> = judged.iter().map(|(_, task, _)| *task).collect();
+    let standing = tasks::standing(db, log, &ids).await?;
+    for (place, task, outcomes) in judged {
+        if standing.get(task).copied().unwrap_or(0) != outcomes {
+            lost.push((place, Lost::History));
+        }
+    }
+    Ok(())
 }
 
 fn used_up(row: &SpentRow) -> Lost {
@@ -179,25 +202,23 @@ fn missing<'a>(
 }
 
 impl News {
-    /// Takes the entries out of `jobs`, marks what they open, and says which seq each unit got.
-    pub(super) fn entries(mut self, jobs: &mut [Job], first: u64) -> (Vec<Entry>, Vec<u64>) {
-        let mut entries = Vec::with_capacity(jobs.len());
+    /// Marks what the entries of `jobs` open, and says which seq each unit gets.
+    pub(super) fn mark(mut self, jobs: &mut [Job], first: u64) -> Vec<u64> {
         let mut seqs = Vec::with_capacity(jobs.len());
         let mut seq = first;
         for job in jobs {
             seqs.push(seq);
-            let Some(mut entry) = job.unit.entry.take() else {
+            let Some(Sealed { entry, .. }) = &mut job.unit.entry else {
                 continue;
             };
             for write in &job.unit.writes {
                 if let Write::OpenTask(row) = write {
-                    mark(&mut entry, row, &mut self);
+                    mark(entry, row, &mut self);
                 }
             }
-            entries.push(entry);
             seq += 1;
         }
-        (entries, seqs)
+        seqs
     }
 }
 
@@ -225,6 +246,7 @@ pub(super) struct Effects<'a> {
     denials: Vec<&'a str>,
     policies: Vec<(&'a PolicyRow, u64)>,
     fetches: Vec<&'a FetchRow>,
+    derived: Vec<&'a Derived>,
 }
 
 impl<'a> Effects<'a> {
@@ -234,11 +256,14 @@ impl<'a> Effects<'a> {
             for write in &job.unit.writes {
                 match write {
                     Write::Deny(task) => effects.denials.push(task),
+                    Write::Derived(rows) => effects.derived.push(rows),
                     Write::Fetched(row) => effects.fetches.push(row),
                     Write::Grant(row) => effects.grants.push((row, seq)),
                     Write::Keep(row) => effects.answers.push(row),
                     Write::PolicySet(row) => effects.policies.push((row, seq)),
-                    Write::HistoryIs { .. }
+                    Write::Close(_)
+                    | Write::HistoryIs { .. }
+                    | Write::Erase(_)
                     | Write::NotFrozen(_)
                     | Write::OpenTask(_)
                     | Write::Park(_)
@@ -254,7 +279,7 @@ impl<'a> Effects<'a> {
 
     pub(super) async fn apply(
         self,
-        db: &mut SqliteConnection,
+        db: &mut Db,
         log: &str,
     ) -> Result<(), sqlx::Error> {
         if !self.grants.is_empty() {
@@ -269,6 +294,9 @@ impl<'a> Effects<'a> {
         for set in self.policies {
             policies::keep(db, log, set).await?;
         }
+        for rows in self.derived {
+            derived::keep(db, log, rows).await?;
+        }
         if !self.fetches.is_empty() {
             issuers::fetched(db, log, &self.fetches).await?;
         }
@@ -278,6 +306,6 @@ impl<'a> Effects<'a> {
 
 /// Whether a unit is more than a refusal: the first such one opens its task.
 fn begins(unit: &Unit) -> bool {
-    let what = unit.entry.as_ref().map(|entry| &entry.what);
+    let what = unit.entry.as_ref().map(|sealed| &sealed.entry.what);
     matches!(what, Some(What::Granted(_) | What::Requested(_)))
 }

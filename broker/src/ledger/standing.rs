@@ -7,9 +7,10 @@
 use std::collections::BTreeMap;
 
 use stint_audit::kind::{KeyUse, Scope};
-use stint_audit::{Body, Digest, Entry, Header, What};
+use stint_audit::{Body, Digest, Header, What};
 
 use super::OpenError;
+use super::binding::Binding;
 use crate::store::Store;
 use crate::store::trail;
 
@@ -29,9 +30,9 @@ pub enum Target {
 /// What the headers of a log say that still binds, before bodies say of whom.
 #[derive(Debug, Default)]
 pub(super) struct Standing {
-    frozen: BTreeMap<u64, Header>,
-    /// Key sets of issuers, the newest last; as many as may matter.
-    sets: Vec<Header>,
+    /// Everything that binds, by its entry; some of it does not any more.
+    headers: BTreeMap<u64, Header>,
+    binding: Binding,
 }
 
 /// A `key_added` entry of an issuer's set.
@@ -73,10 +74,10 @@ impl Frozen {
         self.0.is_empty()
     }
 
-    /// What it comes to with one more entry, at `seq`.
-    pub(super) fn follow(&mut self, seq: u64, entry: &Entry) {
-        match &entry.what {
-            What::Frozen(_) => drop(self.0.insert(seq, Target::of(&entry.body))),
+    /// What it comes to with one more entry, at `seq`, whose body is asked for where it matters.
+    pub(super) fn follow(&mut self, seq: u64, what: &What, body: impl FnOnce() -> Body) {
+        match what {
+            What::Frozen(_) => drop(self.0.insert(seq, Target::of(&body()))),
             What::Unfrozen(unfrozen) => drop(self.0.remove(&unfrozen.of)),
             _ => {}
         }
@@ -101,6 +102,16 @@ impl Target {
 }
 
 impl Standing {
+    /// What bound as of a log of `size`, whose last entry is of `last_ts`.
+    pub(super) fn restored(headers: Vec<Header>, size: u64, last_ts: u64) -> Self {
+        let binding = Binding::restored(&headers, size, last_ts);
+        let headers = headers.into_iter().map(|header| (header.seq, header));
+        Self {
+            headers: headers.collect(),
+            binding,
+        }
+    }
+
     /// Folds one header, whose bytes hash to their leaf. Most are none of its business, and are not parsed.
     pub(super) fn follow(&mut self, bytes: &[u8]) -> Result<(), OpenError> {
         let kind = KINDS.iter().find(|kind| contains(bytes, kind));
@@ -109,35 +120,45 @@ impl Standing {
         }
         let header =
             Header::parse(bytes).map_err(|error| OpenError::Diverged(error.to_string()))?;
-        match &header.what {
-            What::Frozen(_) => drop(self.frozen.insert(header.seq, header)),
-            What::Unfrozen(unfrozen) => drop(self.frozen.remove(&unfrozen.of)),
-            What::KeyAdded(added) if added.usage == KeyUse::Issuer => {
-                self.sets.push(header);
-                if self.sets.len() > 2 * SETS {
-                    self.sets.drain(..SETS);
-                }
-            }
-            _ => {}
+        self.binding.follow(&header);
+        self.headers.insert(header.seq, header);
+        if self.headers.len() > 2 * self.binding.len() + SPARE {
+            self.binding.prune();
+            self.headers.retain(|seq, _| self.binding.holds(*seq));
         }
         Ok(())
+    }
+
+    /// All entries of a log of `size` were folded; the last is of `last_ts`.
+    pub(super) fn arrived(&mut self, size: u64, last_ts: u64) {
+        self.binding.arrived(size, last_ts);
+    }
+
+    /// The fold, to go on with.
+    pub(super) fn into_binding(self) -> Binding {
+        self.binding
+    }
+
+    /// The entry that put the policies in force, and which they are.
+    pub(super) fn policy(&self) -> Option<(u64, Digest)> {
+        let seq = self.binding.policy()?;
+        Some((seq, self.headers.get(&seq)?.pol?))
     }
 
     /// What is frozen, by the bodies that say it.
     pub(super) async fn frozen(&self, store: &Store) -> Result<Frozen, OpenError> {
         let mut frozen = Frozen::default();
-        for (seq, header) in &self.frozen {
-            frozen
-                .0
-                .insert(*seq, Target::of(&body(store, header).await?));
+        for header in self.of(|what| matches!(what, What::Frozen(_))) {
+            let target = Target::of(&body(store, header).await?);
+            frozen.0.insert(header.seq, target);
         }
         Ok(frozen)
     }
 
-    /// The newest sets, newest first. One whose body is gone is left out: it serves nobody.
+    /// The newest sets, newest first.
     pub(super) async fn sets(&self, store: &Store) -> Result<Vec<SetEntry>, OpenError> {
         let mut sets = Vec::new();
-        for header in self.sets.iter().rev().take(SETS) {
+        for header in self.of(|what| matches!(what, What::KeyAdded(it) if it.usage == KeyUse::Issuer)) {
             let What::KeyAdded(added) = &header.what else {
                 continue;
             };
@@ -147,7 +168,14 @@ impl Standing {
                 body: body(store, header).await?.what,
             });
         }
+        sets.reverse();
         Ok(sets)
+    }
+
+    /// The headers that bind, of some kinds.
+    fn of(&self, wanted: impl Fn(&What) -> bool) -> impl Iterator<Item = &Header> {
+        let bind = self.headers.values().filter(|it| self.binding.holds(it.seq));
+        bind.filter(move |header| wanted(&header.what))
     }
 }
 
@@ -172,11 +200,20 @@ fn contains(bytes: &[u8], word: &[u8]) -> bool {
 }
 
 /// How the headers that matter spell their kind: canonical JSON has one spelling.
-const KINDS: [&[u8]; 3] = [
+const KINDS: [&[u8]; 12] = [
+    br#""kind":"admin""#,
+    br#""kind":"caller_disabled""#,
     br#""kind":"frozen""#,
-    br#""kind":"unfrozen""#,
     br#""kind":"key_added""#,
+    br#""kind":"key_retired""#,
+    br#""kind":"policy_loaded""#,
+    br#""kind":"request_closed""#,
+    br#""kind":"requested""#,
+    br#""kind":"revoked""#,
+    br#""kind":"task_closed""#,
+    br#""kind":"unfrozen""#,
+    br#""kind":"voted""#,
 ];
 
-/// Key sets that are looked at: of 256 issuers, each may have changed once since another did.
-const SETS: usize = 1_024;
+/// Headers that are kept although they bind no more, until they are looked through.
+const SPARE: usize = 1_024;

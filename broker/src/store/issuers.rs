@@ -1,7 +1,7 @@
 //! When issuers' key sets were last fetched: how old the set on record is after a restart.
 
-use sqlx::{Row, SqliteConnection};
 
+use super::engine::{Db, query};
 use super::{Error, Store};
 
 /// One fetch of a set that is on record.
@@ -21,7 +21,7 @@ impl Store {
     /// # Errors
     /// [`Error::Database`].
     pub async fn fetches(&self) -> Result<Vec<FetchRow>, Error> {
-        sqlx::query("SELECT issuer, key, fetched FROM issuer_keys WHERE log = $1 ORDER BY issuer")
+        query("SELECT issuer, key, fetched FROM issuer_keys WHERE log = $1 ORDER BY issuer")
             .bind(self.log())
             .fetch_all(self.readers())
             .await
@@ -42,7 +42,7 @@ impl Store {
 
 /// Remembers fetches, the last of each issuer.
 pub(crate) async fn fetched(
-    db: &mut SqliteConnection,
+    db: &mut Db,
     log: &str,
     rows: &[&FetchRow],
 ) -> Result<(), sqlx::Error> {
@@ -50,10 +50,10 @@ pub(crate) async fn fetched(
         .iter()
         .map(|row| (&row.issuer, &row.key, row.fetched))
         .collect();
-    sqlx::query(
+    query(
         "INSERT INTO issuer_keys (log, issuer, key, fetched)
-         SELECT $1, value->>0, value->>1, value->>2 FROM json_each($2) WHERE true
-         ON CONFLICT DO UPDATE SET key = excluded.key, fetched = excluded.fetched",
+         SELECT $1, value->>0, value->>1, CAST(value->>2 AS BIGINT) FROM json_each($2) WHERE true
+         ON CONFLICT (log, issuer) DO UPDATE SET key = excluded.key, fetched = excluded.fetched",
     )
     .bind(log)
     .bind(super::json(&values)?)

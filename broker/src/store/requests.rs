@@ -2,8 +2,8 @@
 
 use std::collections::HashSet;
 
-use sqlx::{Row, SqliteConnection};
 
+use super::engine::{Db, Row, query};
 use super::{Error, Store};
 
 /// An ask on hold, durable. Times are milliseconds.
@@ -54,7 +54,7 @@ impl Store {
     /// # Errors
     /// [`Error::Database`].
     pub async fn open_request(&self, digest: &str) -> Result<Option<RequestRow>, Error> {
-        sqlx::query(
+        query(
             "SELECT id, digest, task, caller, match_code, needs, ask, opened, expires
              FROM request WHERE log = $1 AND digest = $2 AND state = 'pending'",
         )
@@ -71,7 +71,7 @@ impl Store {
     /// # Errors
     /// [`Error::Database`].
     pub async fn pending_requests(&self) -> Result<i64, Error> {
-        sqlx::query("SELECT count(*) FROM request WHERE log = $1 AND state = 'pending'")
+        query("SELECT count(*) FROM request WHERE log = $1 AND state = 'pending'")
             .bind(self.log())
             .fetch_one(self.readers())
             .await
@@ -84,7 +84,7 @@ impl Store {
     /// # Errors
     /// [`Error::Database`].
     pub async fn pending_request(&self, id: &str) -> Result<Option<RequestRow>, Error> {
-        sqlx::query(
+        query(
             "SELECT id, digest, task, caller, match_code, needs, ask, opened, expires
              FROM request WHERE log = $1 AND id = $2 AND state = 'pending'",
         )
@@ -101,7 +101,7 @@ impl Store {
     /// # Errors
     /// [`Error::Database`].
     pub async fn overdue_requests(&self, now: i64) -> Result<Vec<RequestRow>, Error> {
-        sqlx::query(
+        query(
             "SELECT id, digest, task, caller, match_code, needs, ask, opened, expires
              FROM request WHERE log = $1 AND state = 'pending' AND expires <= $2
              ORDER BY expires LIMIT 100",
@@ -115,7 +115,7 @@ impl Store {
     }
 }
 
-fn read(row: &sqlx::sqlite::SqliteRow) -> Result<RequestRow, sqlx::Error> {
+fn read(row: &Row) -> Result<RequestRow, sqlx::Error> {
     Ok(RequestRow {
         id: row.try_get(0)?,
         digest: row.try_get(1)?,
@@ -131,7 +131,7 @@ fn read(row: &sqlx::sqlite::SqliteRow) -> Result<RequestRow, sqlx::Error> {
 
 /// Parks `rows`; gives the ids that were parked: another open request for the same ask wins.
 pub(crate) async fn park(
-    db: &mut SqliteConnection,
+    db: &mut Db,
     log: &str,
     rows: &[&RequestRow],
 ) -> Result<HashSet<String>, sqlx::Error> {
@@ -151,11 +151,11 @@ pub(crate) async fn park(
             )
         })
         .collect();
-    let parked = sqlx::query(
+    let parked = query(
         "INSERT INTO request
            (log, id, digest, task, caller, state, match_code, needs, ask, opened, expires)
          SELECT $1, value->>0, value->>1, value->>2, value->>3, 'pending', value->>4, value->>5,
-                value->>6, value->>7, value->>8
+                value->>6, CAST(value->>7 AS BIGINT), CAST(value->>8 AS BIGINT)
          FROM json_each($2) WHERE true ON CONFLICT DO NOTHING RETURNING id",
     )
     .bind(log)
@@ -167,18 +167,43 @@ pub(crate) async fn park(
 
 /// Ends those of `ids` that are pending; gives the ids that were.
 pub(crate) async fn expire(
-    db: &mut SqliteConnection,
+    db: &mut Db,
     log: &str,
     ids: &[&str],
 ) -> Result<HashSet<String>, sqlx::Error> {
-    let rows = sqlx::query(
+    let rows = query(
         "UPDATE request SET state = 'expired'
-         WHERE log = $1 AND id IN (SELECT value FROM json_each($2)) AND state = 'pending'
+         WHERE log = $1 AND id IN (SELECT value->>0 FROM json_each($2)) AND state = 'pending'
          RETURNING id",
     )
     .bind(log)
-    .bind(super::json(&ids)?)
+    .bind(super::keys(ids)?)
     .fetch_all(db)
     .await?;
     rows.iter().map(|row| row.try_get(0)).collect()
+}
+
+/// Up to `limit` requests that are pending, by id.
+pub(crate) async fn pending(db: &mut Db, log: &str, limit: usize) -> Result<Vec<RequestRow>, sqlx::Error> {
+    let rows = query(
+        "SELECT id, digest, task, caller, match_code, needs, ask, opened, expires
+         FROM request WHERE log = $1 AND state = 'pending' ORDER BY id LIMIT $2",
+    )
+    .bind(log)
+    .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+    .fetch_all(db)
+    .await?;
+    rows.iter().map(read).collect()
+}
+
+/// Ends those of `ids` that are pending, for nobody can decide them any more.
+pub(crate) async fn void(db: &mut Db, log: &str, ids: &[&str]) -> Result<u64, sqlx::Error> {
+    query(
+        "UPDATE request SET state = 'cancelled'
+         WHERE log = $1 AND id IN (SELECT value->>0 FROM json_each($2)) AND state = 'pending'",
+    )
+    .bind(log)
+    .bind(super::keys(ids)?)
+    .execute(db)
+    .await
 }

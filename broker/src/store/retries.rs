@@ -2,8 +2,8 @@
 
 use std::collections::HashSet;
 
-use sqlx::{Row, SqliteConnection};
 
+use super::engine::{Db, Row, query};
 use super::{Error, Store};
 
 /// One idempotency key of one caller and task, and what the ask that brought it came to.
@@ -36,7 +36,7 @@ impl Store {
     /// # Errors
     /// [`Error::Database`].
     pub async fn retry(&self, key: &str) -> Result<Option<RetryRow>, Error> {
-        sqlx::query("SELECT key, same, outcome, until FROM retry WHERE log = $1 AND key = $2")
+        query("SELECT key, same, outcome, until FROM retry WHERE log = $1 AND key = $2")
             .bind(self.log())
             .bind(key)
             .fetch_optional(self.readers())
@@ -50,7 +50,7 @@ impl Store {
     /// # Errors
     /// [`Error::Database`].
     pub async fn answer(&self, id: &str) -> Result<Option<String>, Error> {
-        sqlx::query("SELECT body FROM answer WHERE log = $1 AND id = $2")
+        query("SELECT body FROM answer WHERE log = $1 AND id = $2")
             .bind(self.log())
             .bind(id)
             .fetch_optional(self.readers())
@@ -60,7 +60,7 @@ impl Store {
     }
 }
 
-fn read(row: &sqlx::sqlite::SqliteRow) -> Result<RetryRow, sqlx::Error> {
+fn read(row: &Row) -> Result<RetryRow, sqlx::Error> {
     Ok(RetryRow {
         key: row.try_get(0)?,
         same: row.try_get(1)?,
@@ -72,7 +72,7 @@ fn read(row: &sqlx::sqlite::SqliteRow) -> Result<RetryRow, sqlx::Error> {
 /// Takes the keys of `rows` (distinct); gives those that were free. One whose ask was held is free for the same ask:
 /// what is held is found by the ask itself, and once people have voted it comes to something else.
 pub(crate) async fn take(
-    db: &mut SqliteConnection,
+    db: &mut Db,
     log: &str,
     rows: &[&RetryRow],
 ) -> Result<HashSet<String>, sqlx::Error> {
@@ -80,9 +80,9 @@ pub(crate) async fn take(
         .iter()
         .map(|row| (&row.key, &row.same, &row.outcome, row.until))
         .collect();
-    let taken = sqlx::query(
+    let taken = query(
         "INSERT INTO retry (log, key, same, outcome, until)
-         SELECT $1, value->>0, value->>1, value->>2, value->>3 FROM json_each($2) WHERE true
+         SELECT $1, value->>0, value->>1, value->>2, CAST(value->>3 AS BIGINT) FROM json_each($2) WHERE true
          ON CONFLICT (log, key) DO UPDATE SET outcome = excluded.outcome, until = excluded.until
          WHERE retry.same = excluded.same AND substr(retry.outcome, 1, 4) = 'req_'
          RETURNING key",
@@ -96,7 +96,7 @@ pub(crate) async fn take(
 
 /// Keeps `rows`; the first answer of an outcome stays.
 pub(crate) async fn keep(
-    db: &mut SqliteConnection,
+    db: &mut Db,
     log: &str,
     rows: &[&AnswerRow],
 ) -> Result<(), sqlx::Error> {
@@ -104,9 +104,9 @@ pub(crate) async fn keep(
         .iter()
         .map(|row| (&row.id, &row.body, row.until))
         .collect();
-    sqlx::query(
+    query(
         "INSERT INTO answer (log, id, body, until)
-         SELECT $1, value->>0, value->>1, value->>2 FROM json_each($2) WHERE true
+         SELECT $1, value->>0, value->>1, CAST(value->>2 AS BIGINT) FROM json_each($2) WHERE true
          ON CONFLICT DO NOTHING",
     )
     .bind(log)
@@ -118,7 +118,7 @@ pub(crate) async fn keep(
 
 /// Forgets keys and answers whose time is over.
 pub(crate) async fn forget(
-    db: &mut SqliteConnection,
+    db: &mut Db,
     log: &str,
     now: i64,
 ) -> Result<(), sqlx::Error> {
@@ -126,7 +126,7 @@ pub(crate) async fn forget(
         "DELETE FROM retry WHERE log = $1 AND until < $2",
         "DELETE FROM answer WHERE log = $1 AND until < $2",
     ] {
-        sqlx::query(statement)
+        query(statement)
             .bind(log)
             .bind(now)
             .execute(&mut *db)

@@ -2,8 +2,8 @@
 
 use std::collections::{HashMap, HashSet};
 
-use sqlx::{Row, SqliteConnection};
 
+use super::engine::{Db, Row, query};
 use super::{Error, Store};
 
 /// One use of one token.
@@ -61,7 +61,7 @@ impl Store {
     /// # Errors
     /// [`Error::Database`].
     pub async fn first_use(&self, key: &str) -> Result<Option<FirstUse>, Error> {
-        sqlx::query("SELECT proof, task, same, outcome FROM spent WHERE log = $1 AND key = $2")
+        query("SELECT proof, task, same, outcome FROM spent WHERE log = $1 AND key = $2")
             .bind(self.log())
             .bind(key)
             .fetch_optional(self.readers())
@@ -71,7 +71,7 @@ impl Store {
     }
 }
 
-fn read(row: &sqlx::sqlite::SqliteRow) -> Result<FirstUse, sqlx::Error> {
+fn read(row: &Row) -> Result<FirstUse, sqlx::Error> {
     Ok(FirstUse {
         proof: row.try_get(0)?,
         task: row.try_get(1)?,
@@ -82,7 +82,7 @@ fn read(row: &sqlx::sqlite::SqliteRow) -> Result<FirstUse, sqlx::Error> {
 
 /// Spends `rows` (distinct keys); gives the keys that were new.
 pub(crate) async fn spend(
-    db: &mut SqliteConnection,
+    db: &mut Db,
     log: &str,
     rows: &[&SpentRow],
 ) -> Result<HashSet<String>, sqlx::Error> {
@@ -99,9 +99,9 @@ pub(crate) async fn spend(
             )
         })
         .collect();
-    let new = sqlx::query(
+    let new = query(
         "INSERT INTO spent (log, key, proof, task, until, same, outcome)
-         SELECT $1, value->>0, value->>1, value->>2, value->>3, value->>4, value->>5
+         SELECT $1, value->>0, value->>1, value->>2, CAST(value->>3 AS BIGINT), value->>4, value->>5
          FROM json_each($2) WHERE true
          ON CONFLICT DO NOTHING RETURNING key",
     )
@@ -114,16 +114,16 @@ pub(crate) async fn spend(
 
 /// The first uses of `keys`.
 pub(crate) async fn first_uses(
-    db: &mut SqliteConnection,
+    db: &mut Db,
     log: &str,
     keys: &[&str],
 ) -> Result<HashMap<String, FirstUse>, sqlx::Error> {
-    let rows = sqlx::query(
+    let rows = query(
         "SELECT proof, task, same, outcome, key FROM spent
-         WHERE log = $1 AND key IN (SELECT value FROM json_each($2))",
+         WHERE log = $1 AND key IN (SELECT value->>0 FROM json_each($2))",
     )
     .bind(log)
-    .bind(super::json(&keys)?)
+    .bind(super::keys(keys)?)
     .fetch_all(db)
     .await?;
     rows.iter()
@@ -133,17 +133,17 @@ pub(crate) async fn first_uses(
 
 /// Marks `keys` as replayed; gives those for which this was the first time.
 pub(crate) async fn replayed(
-    db: &mut SqliteConnection,
+    db: &mut Db,
     log: &str,
     keys: &[&str],
 ) -> Result<HashSet<String>, sqlx::Error> {
-    let rows = sqlx::query(
+    let rows = query(
         "UPDATE spent SET replayed = 1
-         WHERE log = $1 AND key IN (SELECT value FROM json_each($2)) AND replayed = 0
+         WHERE log = $1 AND key IN (SELECT value->>0 FROM json_each($2)) AND replayed = 0
          RETURNING key",
     )
     .bind(log)
-    .bind(super::json(&keys)?)
+    .bind(super::keys(keys)?)
     .fetch_all(db)
     .await?;
     rows.iter().map(|row| row.try_get(0)).collect()
@@ -151,14 +151,14 @@ pub(crate) async fn replayed(
 
 /// Forgets what could not pass for fresh any more.
 pub(crate) async fn forget(
-    db: &mut SqliteConnection,
+    db: &mut Db,
     log: &str,
     now: i64,
 ) -> Result<(), sqlx::Error> {
-    sqlx::query("DELETE FROM spent WHERE log = $1 AND until < $2")
+    query("DELETE FROM spent WHERE log = $1 AND until < $2")
         .bind(log)
         .bind(now)
         .execute(db)
-        .await
-        .map(drop)
+    .await
+    .map(drop)
 }

@@ -1,9 +1,8 @@
 //! The chain's own tables: head, batches, bodies. Written by the ledger alone.
 
-use sqlx::sqlite::SqliteRow;
-use sqlx::{Row, SqliteConnection};
 use stint_audit::{Batch, Digest, Head};
 
+use super::engine::{Db, Row, Sql, Via, query};
 use super::{Error, Store};
 
 /// The head row as it lies there: untrusted until `Head::restore` and the mac agree.
@@ -70,21 +69,9 @@ impl Store {
     /// # Errors
     /// [`Error::Database`].
     pub async fn batches(&self, from: i64, to: i64, limit: i64) -> Result<Vec<BatchRow>, Error> {
-        sqlx::query(
-            "SELECT first_seq, hashes, headers, root FROM ledger_batch
-             WHERE log = $1 AND first_seq >= (SELECT coalesce(max(first_seq), 0) FROM ledger_batch
-                                              WHERE log = $1 AND first_seq <= $2)
-               AND first_seq < $3
-             ORDER BY first_seq LIMIT $4",
-        )
-        .bind(self.log())
-        .bind(from)
-        .bind(to)
-        .bind(limit)
-        .fetch_all(self.readers())
-        .await
-        .and_then(|rows| rows.iter().map(batch).collect())
-        .map_err(|source| self.failed(source))
+        batches(self.readers(), self.log(), (from, to), limit)
+            .await
+            .map_err(|source| self.failed(source))
     }
 
     /// Bodies of `[from, to)` in order.
@@ -92,25 +79,56 @@ impl Store {
     /// # Errors
     /// [`Error::Database`].
     pub async fn bodies(&self, from: i64, to: i64) -> Result<Vec<(i64, Vec<u8>)>, Error> {
-        sqlx::query(
-            "SELECT seq, body FROM ledger_body
-             WHERE log = $1 AND seq >= $2 AND seq < $3 ORDER BY seq",
-        )
-        .bind(self.log())
-        .bind(from)
-        .bind(to)
-        .fetch_all(self.readers())
-        .await
-        .and_then(|rows| {
-            rows.iter()
-                .map(|row| Ok((row.try_get(0)?, row.try_get(1)?)))
-                .collect()
-        })
-        .map_err(|source| self.failed(source))
+        bodies(self.readers(), self.log(), (from, to))
+            .await
+            .map_err(|source| self.failed(source))
     }
 }
 
-fn batch(row: &SqliteRow) -> Result<BatchRow, sqlx::Error> {
+/// As [`Store::batches`], on any connection.
+pub(crate) async fn batches<'c>(
+    via: impl Into<Via<'c>>,
+    log: &str,
+    (from, to): (i64, i64),
+    limit: i64,
+) -> Result<Vec<BatchRow>, sqlx::Error> {
+    let rows = query(
+        "SELECT first_seq, hashes, headers, root FROM ledger_batch
+         WHERE log = $1 AND first_seq >= (SELECT coalesce(max(first_seq), 0) FROM ledger_batch
+                                          WHERE log = $1 AND first_seq <= $2)
+           AND first_seq < $3
+         ORDER BY first_seq LIMIT $4",
+    )
+    .bind(log)
+    .bind(from)
+    .bind(to)
+    .bind(limit)
+    .fetch_all(via)
+    .await?;
+    rows.iter().map(batch).collect()
+}
+
+/// As [`Store::bodies`], on any connection.
+pub(crate) async fn bodies<'c>(
+    via: impl Into<Via<'c>>,
+    log: &str,
+    (from, to): (i64, i64),
+) -> Result<Vec<(i64, Vec<u8>)>, sqlx::Error> {
+    let rows = query(
+        "SELECT seq, body FROM ledger_body
+         WHERE log = $1 AND seq >= $2 AND seq < $3 ORDER BY seq",
+    )
+    .bind(log)
+    .bind(from)
+    .bind(to)
+    .fetch_all(via)
+    .await?;
+    rows.iter()
+        .map(|row| Ok((row.try_get(0)?, row.try_get(1)?)))
+        .collect()
+}
+
+fn batch(row: &Row) -> Result<BatchRow, sqlx::Error> {
     Ok(BatchRow {
         first_seq: row.try_get(0)?,
         hashes: row.try_get(1)?,
@@ -119,15 +137,30 @@ fn batch(row: &SqliteRow) -> Result<BatchRow, sqlx::Error> {
     })
 }
 
+/// Whether whoever reads the head is to be the next to move it. A file has one writer, who always is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lock {
+    None,
+    Taken,
+}
+
 /// The head row, if the log has begun.
 pub(crate) async fn head(
-    db: &mut SqliteConnection,
+    db: &mut Db,
     log: &str,
+    lock: Lock,
 ) -> Result<Option<HeadRow>, sqlx::Error> {
-    let row = sqlx::query(
-        "SELECT epoch, size, last_leaf, root, frontier, last_ts, closed, mac
-         FROM ledger_head WHERE log = $1",
-    )
+    const READ: &str = "SELECT epoch, size, last_leaf, root, frontier, last_ts, closed, mac
+         FROM ledger_head WHERE log = $1";
+    let sql = match lock {
+        Lock::None => Sql::Both(READ),
+        Lock::Taken => Sql::Each {
+            postgres: "SELECT epoch, size, last_leaf, root, frontier, last_ts, closed, mac
+                       FROM ledger_head WHERE log = $1 FOR UPDATE",
+            sqlite: READ,
+        },
+    };
+    let row = query(sql)
     .bind(log)
     .fetch_optional(db)
     .await?;
@@ -139,7 +172,7 @@ pub(crate) async fn head(
             root: row.try_get(3)?,
             frontier: row.try_get(4)?,
             last_ts: row.try_get(5)?,
-            closed: row.try_get(6)?,
+            closed: row.try_get::<i64>(6)? != 0,
             mac: row.try_get(7)?,
         })
     })
@@ -148,11 +181,11 @@ pub(crate) async fn head(
 
 /// The root stored with the batch that begins at `first_seq`, if it is there.
 pub(crate) async fn root_of_batch(
-    db: &mut SqliteConnection,
+    db: &mut Db,
     log: &str,
     first_seq: i64,
 ) -> Result<Option<Vec<u8>>, sqlx::Error> {
-    sqlx::query("SELECT root FROM ledger_batch WHERE log = $1 AND first_seq = $2")
+    query("SELECT root FROM ledger_batch WHERE log = $1 AND first_seq = $2")
         .bind(log)
         .bind(first_seq)
         .fetch_optional(db)
@@ -164,7 +197,7 @@ pub(crate) async fn root_of_batch(
 /// Moves the head from `before` to the batch's own, if it still is `before`, and stores headers
 /// and bodies. `false`: the head is another one; nothing was written.
 pub(crate) async fn extend(
-    db: &mut SqliteConnection,
+    db: &mut Db,
     before: &Head,
     batch: &Batch,
     node: &str,
@@ -178,16 +211,16 @@ pub(crate) async fn extend(
         .flat_map(|node| *node.as_bytes())
         .collect();
     let moved = if before.size() == 0 {
-        sqlx::query(
+        query(
             "INSERT INTO ledger_head
                (log, epoch, size, last_leaf, root, frontier, last_ts, closed, mac)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, 0, $8) ON CONFLICT DO NOTHING",
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING",
         )
     } else {
-        sqlx::query(
+        query(
             "UPDATE ledger_head SET epoch = $2, size = $3, last_leaf = $4, root = $5, frontier = $6,
-               last_ts = $7, mac = $8
-             WHERE log = $1 AND size = $9 AND root = $10 AND NOT closed",
+               last_ts = $7, closed = $8, mac = $9
+             WHERE log = $1 AND size = $10 AND root = $11 AND closed = 0",
         )
     };
     let moved = moved
@@ -198,6 +231,7 @@ pub(crate) async fn extend(
         .bind(after.root().as_bytes().as_slice())
         .bind(frontier)
         .bind(signed(after.last_ts()))
+        .bind(i64::from(after.closed()))
         .bind(mac);
     let moved = if before.size() == 0 {
         moved
@@ -206,7 +240,7 @@ pub(crate) async fn extend(
             .bind(signed(before.size()))
             .bind(before.root().as_bytes().as_slice())
     };
-    if moved.execute(&mut *db).await?.rows_affected() != 1 {
+    if moved.execute(&mut *db).await? != 1 {
         return Ok(false);
     }
     insert_batch(db, before, batch, node).await?;
@@ -215,7 +249,7 @@ pub(crate) async fn extend(
 }
 
 async fn insert_batch(
-    db: &mut SqliteConnection,
+    db: &mut Db,
     before: &Head,
     batch: &Batch,
     node: &str,
@@ -234,7 +268,7 @@ async fn insert_batch(
         );
         headers.extend_from_slice(header);
     }
-    sqlx::query(
+    query(
         "INSERT INTO ledger_batch (log, first_seq, n, ts, node, prev, root, hashes, headers)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
     )
@@ -253,16 +287,18 @@ async fn insert_batch(
 }
 
 /// All bodies go over as one blob, cut in the database: no escaping, one statement.
-async fn insert_bodies(db: &mut SqliteConnection, batch: &Batch) -> Result<(), sqlx::Error> {
+async fn insert_bodies(db: &mut Db, batch: &Batch) -> Result<(), sqlx::Error> {
     let mut blob = Vec::new();
     let mut cuts = Vec::with_capacity(batch.len());
     for (seq, body) in (batch.first_seq()..).zip(batch.bodies()) {
         cuts.push((seq, blob.len() + 1, body.len()));
         blob.extend_from_slice(body);
     }
-    sqlx::query(
+    query(
         "INSERT INTO ledger_body (log, seq, enc, body)
-         SELECT $1, value->>0, 0, substr($2, value->>1, value->>2) FROM json_each($3)",
+         SELECT $1, CAST(value->>0 AS BIGINT), 0,
+                substr($2, CAST(value->>1 AS INTEGER), CAST(value->>2 AS INTEGER))
+         FROM json_each($3)",
     )
     .bind(batch.head().log())
     .bind(blob)

@@ -47,7 +47,7 @@ pub(crate) fn legible(text: &str) -> Cow<'_, str> {
 }
 
 /// ESC too: `tracing-subscriber` escapes it in messages but not in values, so there are no colours either.
-fn is_illegal(character: char) -> bool {
+pub(crate) fn is_illegal(character: char) -> bool {
     character.is_control()
         || matches!(character, '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}')
         || matches!(character, '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}')

@@ -25,6 +25,8 @@ pub struct Metrics {
     pub(crate) levels: Levels,
     /// When the newest checkpoint was signed, in milliseconds; 0 if not by this process.
     signed_at: AtomicI64,
+    /// When the scrubber last came to the end of the ledger, in milliseconds; 0 if not in this process.
+    scrubbed_at: AtomicI64,
 }
 
 impl Default for Metrics {
@@ -35,6 +37,7 @@ impl Default for Metrics {
             levels: Levels::new(&mut registry),
             registry,
             signed_at: AtomicI64::new(0),
+            scrubbed_at: AtomicI64::new(0),
         }
     }
 }
@@ -93,6 +96,19 @@ impl Metrics {
     /// Seconds since a checkpoint was signed; none if this process has signed none.
     pub(crate) fn checkpoint_age(&self, now: Timestamp) -> Option<f64> {
         match self.signed_at.load(Ordering::Relaxed) {
+            0 => None,
+            at => Some(seconds(now.as_millis().saturating_sub(at))),
+        }
+    }
+
+    /// The scrubber came to the end of the ledger, and found it whole.
+    pub(crate) fn scrubbed(&self, now: Timestamp) {
+        self.scrubbed_at.store(now.as_millis(), Ordering::Relaxed);
+    }
+
+    /// Seconds since it did; none if it has not since the start.
+    pub(crate) fn scrub_age(&self, now: Timestamp) -> Option<f64> {
+        match self.scrubbed_at.load(Ordering::Relaxed) {
             0 => None,
             at => Some(seconds(now.as_millis().saturating_sub(at))),
         }
@@ -200,9 +216,13 @@ pub(crate) struct Levels {
     pub(crate) ledger_queue: Gauge,
     pub(crate) frozen: Gauge,
     checkpoint_age: Float,
+    scrub_age: Float,
     keys_age: Family<Issuer, Float>,
     not_after: Family<Key, Float>,
     ready: Family<Check, Gauge>,
+    sink_lag: Family<Sink, Gauge>,
+    witness_cosignatures: Family<Witness, Gauge>,
+    witness_quorum_age: Float,
 }
 
 impl Levels {
@@ -236,6 +256,14 @@ impl Levels {
                 ),
                 Float::default(),
             ),
+            scrub_age: measured(
+                to,
+                (
+                    "ledger_scrub_age",
+                    "Since the scrubber last found the whole ledger as it was signed",
+                ),
+                Float::default(),
+            ),
             keys_age: measured(
                 to,
                 ("issuer_keys_age", "Since an issuer's keys were fetched"),
@@ -251,12 +279,38 @@ impl Levels {
                 ("ready", "1 if a check of /readyz passes"),
                 Family::default(),
             ),
+            sink_lag: named(
+                to,
+                ("sink_lag_entries", "Entries that a sink has not been sent"),
+                Family::default(),
+            ),
+            witness_cosignatures: named(
+                to,
+                (
+                    "witness_cosignatures",
+                    "1 if a witness cosigned the head it was asked about last",
+                ),
+                Family::default(),
+            ),
+            witness_quorum_age: named(
+                to,
+                (
+                    "witness_quorum_age_seconds",
+                    "Time since a quorum of witnesses cosigned",
+                ),
+                Float::default(),
+            ),
         }
     }
 
     /// Seconds since the newest checkpoint.
     pub(crate) fn checkpoint_age(&self, age: f64) {
         self.checkpoint_age.set(age);
+    }
+
+    /// Seconds since the scrubber came to the end of the ledger.
+    pub(crate) fn scrub_age(&self, age: f64) {
+        self.scrub_age.set(age);
     }
 
     /// How old an issuer's keys are. Issuers whose keys were not fetched are not listed.
@@ -270,6 +324,25 @@ impl Levels {
     pub(crate) fn not_after(&self, key: &'static str, at_s: i64) {
         let gauge = self.not_after.get_or_create(&Key { key });
         gauge.set(seconds(at_s.saturating_mul(1_000)));
+    }
+
+    /// How many entries a sink is behind.
+    pub(crate) fn sink_lag(&self, sink: &str, entries: u64) {
+        let sink = sink.into();
+        let gauge = self.sink_lag.get_or_create(&Sink { sink });
+        gauge.set(i64::try_from(entries).unwrap_or(i64::MAX));
+    }
+
+    /// Whether a witness cosigned the head it was asked about last.
+    pub(crate) fn witness(&self, witness: &str, did: bool) {
+        let witness = witness.into();
+        let gauge = self.witness_cosignatures.get_or_create(&Witness { witness });
+        gauge.set(i64::from(did));
+    }
+
+    /// Seconds since a quorum of witnesses cosigned.
+    pub(crate) fn witness_quorum_age(&self, age: f64) {
+        self.witness_quorum_age.set(age);
     }
 
     /// Whether a check of `/readyz` passes: 1 or 0.
@@ -333,6 +406,16 @@ struct Key {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Check {
     check: Arc<str>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Sink {
+    sink: Arc<str>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Witness {
+    witness: Arc<str>,
 }
 
 /// Policy decides in microseconds and may take 50 ms (SECURITY.md §4).

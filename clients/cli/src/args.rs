@@ -291,30 +291,138 @@ pub(crate) enum Policy {
 pub(crate) enum Ledger {
     /// Verify a bundle, offline and trusting nobody: 0 verified, 8 failed, 9 cannot tell
     Verify(Verify),
-    /// Fetch a bundle over the operator's socket
-    Export {
-        /// The broker's operator socket
-        #[arg(long, value_name = "PATH", default_value = "/run/stint/stintd.sock")]
-        socket: PathBuf,
-        /// Where to write it; `-`: stdout. Else as the broker names it
-        #[arg(short, long, value_name = "FILE")]
-        output: Option<PathBuf>,
-        /// First entry
-        #[arg(long, value_name = "SEQ")]
-        from: Option<u64>,
-        /// One past the last entry
-        #[arg(long, value_name = "SEQ")]
-        to: Option<u64>,
-    },
+    /// Fetch a range over the operator's socket: a bundle, or rows
+    Export(Export),
+    /// Fetch one entry with its proof, as a bundle of one
+    Prove(Prove),
+    /// Draw entries that neither side chose: 0, 8 failed, 9 cannot tell
+    Sample(Sample),
+    /// Follow the log as it grows, each line checked
+    Tail(Tail),
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Export {
+    #[command(flatten)]
+    pub(crate) socket: SocketArgs,
+    /// Where to write it; `-`: stdout. Else as the broker names it
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+    /// The first entry, or a time: 17, 2026-07-01, 2026-07-01T08:00:00Z
+    #[arg(long, value_name = "SEQ|TIME")]
+    pub(crate) from: Option<String>,
+    /// One past the last entry, or the time before which the last one was made
+    #[arg(long, value_name = "SEQ|TIME")]
+    pub(crate) to: Option<String>,
+    /// Kinds of entries whose bodies go along: granted,voted; `none` for no body at all. Else all
+    #[arg(long, value_name = "KIND,…", value_delimiter = ',')]
+    pub(crate) kinds: Vec<String>,
+    /// Sizes of checkpoints that you keep: the bundle then proves that it extends them
+    #[arg(long, value_name = "SIZE,…", value_delimiter = ',')]
+    pub(crate) since: Vec<u64>,
+    /// Identities to disclose by name: who stands behind a pseudonym
+    #[arg(long, value_name = "ID,…", value_delimiter = ',')]
+    pub(crate) open: Vec<String>,
+    /// What to write
+    #[arg(long, value_name = "FORMAT", default_value = "bundle")]
+    pub(crate) format: ExportFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ExportFormat {
+    /// One file that verifies offline
+    Bundle,
+    /// `{seq, leaf, header, body?}` a line
+    Jsonl,
+    /// A table of headers
+    Csv,
+    /// OCSF events, one a line
+    Ocsf,
+    /// A folder of C2SP tiles and entry bundles of the whole log: `--output DIR`
+    Tiles,
+}
+
+impl ExportFormat {
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Bundle => "bundle",
+            Self::Jsonl => "jsonl",
+            Self::Csv => "csv",
+            Self::Ocsf => "ocsf",
+            Self::Tiles => "tiles",
+        }
+    }
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Prove {
+    /// Its seq, its id or the unique beginning of one, a grant's serial or `jti`
+    pub(crate) id: String,
+    #[command(flatten)]
+    pub(crate) socket: SocketArgs,
+    /// Where to write it; `-`: stdout. Else as the broker names it
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct SocketArgs {
+    /// The broker's operator socket
+    #[arg(long, value_name = "PATH", default_value = "/run/stint/stintd.sock")]
+    pub(crate) socket: PathBuf,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Tail {
+    /// The first entry
+    #[arg(long, value_name = "SEQ", default_value_t = 0)]
+    pub(crate) from: u64,
+    #[command(flatten)]
+    pub(crate) socket: SocketArgs,
+    /// Kinds of entries whose bodies come along: granted,voted; that they are read is an entry
+    #[arg(long, value_name = "KIND,…", value_delimiter = ',')]
+    pub(crate) bodies: Vec<String>,
+    /// The ledger key to trust, as `GET /v1/trust` names it
+    #[arg(long, value_name = "VKEY")]
+    pub(crate) key: Option<String>,
+}
+
+/// Whom the auditor trusts, beside what is remembered.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Trusted {
+    /// The ledger key to trust, as `GET /v1/trust` names it
+    #[arg(long, value_name = "VKEY")]
+    pub(crate) key: Option<String>,
+    /// Your own trust file (C2SP tlog-policy): log keys, and the witnesses that must have cosigned
+    #[arg(long, value_name = "POLICY")]
+    pub(crate) trust: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Sample {
+    /// NAME.stint, a folder with a bundle's files, or the URL of one
+    pub(crate) bundle: String,
+    /// Of which kind of entry
+    #[arg(long, value_name = "KIND")]
+    pub(crate) kind: String,
+    /// How many
+    #[arg(long, value_name = "N")]
+    pub(crate) n: u64,
+    /// Your word, chosen when the bundle was made already
+    #[arg(long, value_name = "WORD")]
+    pub(crate) nonce: String,
+    #[command(flatten)]
+    pub(crate) trusted: Trusted,
+    #[command(flatten)]
+    pub(crate) format: FormatArgs,
 }
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Verify {
-    /// NAME.stint, or a folder with a bundle's files
-    pub(crate) bundle: PathBuf,
-    /// The ledger key to trust, as `GET /v1/trust` names it
-    #[arg(long, value_name = "VKEY")]
-    pub(crate) key: Option<String>,
+    /// NAME.stint, a folder with a bundle's files, or the URL of one
+    pub(crate) bundle: String,
+    #[command(flatten)]
+    pub(crate) trusted: Trusted,
     /// A checkpoint you saw before; the log must extend it
     #[arg(long, value_name = "FILE")]
     pub(crate) since: Option<PathBuf>,
@@ -370,11 +478,12 @@ mod tests {
 
     #[test]
     fn minus_o_is_the_format_and_for_an_export_the_file() {
-        let verbs: [&[&str]; 4] = [
+        let verbs: [&[&str]; 5] = [
             &["stint", "whoami", "-o", "json"],
             &["stint", "can", "deploy", "E::a", "-o", "json"],
             &["stint", "ledger", "verify", "x.stint", "-o", "json"],
             &["stint", "ledger", "export", "-o", "x.stint"],
+            &["stint", "ledger", "prove", "gr_0", "-o", "x.stint"],
         ];
         for args in verbs {
             Args::try_parse_from(args).unwrap();

@@ -5,6 +5,7 @@
 //! extra field but zip64's, and every byte up to the directory belongs to exactly one entry. Everything is checked before
 //! the first file is opened. Nothing is unpacked: files are read as streams, so memory does not grow with the bundle.
 
+use std::cell::RefCell;
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
@@ -12,7 +13,7 @@ use std::io::{self, BufRead, BufReader, Read};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
-use flate2::bufread::DeflateDecoder;
+use flate2::{Decompress, FlushDecompress, Status};
 use stint_audit::bundle::BundleSource;
 
 /// A bundle has a few files and one per receipt and policy file; more is somebody's trick.
@@ -43,6 +44,14 @@ pub(crate) fn open(path: &Path) -> io::Result<Box<dyn BundleSource>> {
     } else {
         Ok(Box::new(Zip::open(path)?))
     }
+}
+
+/// Opens a zip that was fetched.
+///
+/// # Errors
+/// As [`open`].
+pub(crate) fn open_file(file: File) -> io::Result<Box<dyn BundleSource>> {
+    Ok(Box::new(Zip::of(file)?))
 }
 
 /// A folder with a bundle's files.
@@ -103,6 +112,8 @@ impl BundleSource for Folder {
 struct Zip {
     file: File,
     entries: BTreeMap<String, Entry>,
+    /// The first file that did not unpack to what its header says.
+    fault: RefCell<Option<String>>,
 }
 
 /// Where a file's bytes are. `end` is one past them.
@@ -125,24 +136,32 @@ impl BundleSource for Zip {
             end: entry.end,
         });
         let bytes: Box<dyn Read> = if entry.deflated {
-            Box::new(DeflateDecoder::new(section))
+            Box::new(Inflate::new(section))
         } else {
             Box::new(section)
         };
         Ok(Some(Box::new(BufReader::new(Exactly {
             bytes,
             left: entry.size,
+            fault: &self.fault,
         }))))
     }
 
     fn names(&self) -> Vec<String> {
         self.entries.keys().cloned().collect()
     }
+
+    fn fault(&self) -> Option<String> {
+        self.fault.borrow().clone()
+    }
 }
 
 impl Zip {
     fn open(path: &Path) -> io::Result<Self> {
-        let file = File::open(path)?;
+        Self::of(File::open(path)?)
+    }
+
+    fn of(file: File) -> io::Result<Self> {
         let directory = Directory::find(&file, file.metadata()?.len())?;
         let mut bytes = vec![
             0;
@@ -176,7 +195,11 @@ impl Zip {
                 Ordering::Less => return Err(refused("it has bytes that no entry names")),
             }
         }
-        Ok(Self { file, entries })
+        Ok(Self {
+            file,
+            entries,
+            fault: RefCell::default(),
+        })
     }
 }
 
@@ -409,20 +432,73 @@ impl Read for Section<'_> {
     }
 }
 
-/// As many bytes as the headers promise: fewer and more are both a fault, so a bomb ends where its header said.
-struct Exactly<R> {
-    bytes: R,
-    left: u64,
+/// What deflate packed, to the end of its last block and of its bytes: a reader that stops at less, or goes on, sees
+/// another file.
+struct Inflate<R> {
+    packed: R,
+    state: Decompress,
+    ended: bool,
 }
 
-impl<R: Read> Read for Exactly<R> {
+impl<R: BufRead> Inflate<R> {
+    fn new(packed: R) -> Self {
+        Self {
+            packed,
+            state: Decompress::new(false),
+            ended: false,
+        }
+    }
+}
+
+impl<R: BufRead> Read for Inflate<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let falsely = || refused("a file in it is packed falsely");
+        loop {
+            let packed = self.packed.fill_buf()?;
+            let over = packed.is_empty();
+            if self.ended {
+                return if over { Ok(0) } else { Err(falsely()) };
+            }
+            let (taken, given) = (self.state.total_in(), self.state.total_out());
+            let status = self
+                .state
+                .decompress(packed, buffer, FlushDecompress::None)
+                .map_err(|_corrupt| falsely())?;
+            let taken = self.state.total_in().saturating_sub(taken);
+            let given = self.state.total_out().saturating_sub(given);
+            self.packed.consume(usize::try_from(taken).unwrap_or(0));
+            self.ended = status == Status::StreamEnd;
+            if given > 0 {
+                return usize::try_from(given).map_err(io::Error::other);
+            }
+            if over && !self.ended {
+                return Err(falsely());
+            }
+        }
+    }
+}
+
+/// As many bytes as the headers promise: fewer and more are both a fault, so a bomb ends where its header said.
+struct Exactly<'a, R> {
+    bytes: R,
+    left: u64,
+    fault: &'a RefCell<Option<String>>,
+}
+
+impl<R: Read> Read for Exactly<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if buffer.is_empty() {
             return Ok(0);
         }
-        let n = self.bytes.read(buffer)? as u64;
+        let fault = |error: io::Error| {
+            self.fault.borrow_mut().get_or_insert(error.to_string());
+            error
+        };
+        let n = self.bytes.read(buffer).map_err(fault)? as u64;
         if (n == 0 && self.left > 0) || n > self.left {
-            return Err(refused("a file in it is not as long as its header says"));
+            return Err(fault(refused(
+                "a file in it is not as long as its header says",
+            )));
         }
         self.left = self.left.saturating_sub(n);
         Ok(usize::try_from(n).unwrap_or(usize::MAX))

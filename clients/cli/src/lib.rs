@@ -12,6 +12,7 @@ mod draft;
 mod exit;
 mod output;
 mod pins;
+mod replay;
 mod session;
 mod settings;
 mod words;

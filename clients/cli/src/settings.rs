@@ -127,6 +127,14 @@ impl Settings {
         .next("stintd dev"))
     }
 
+    /// A client for a file at a URL.
+    ///
+    /// # Errors
+    /// Exit 2 for a URL that is not to be used.
+    pub(crate) fn fetcher(&self, url: &str) -> Result<reqwest::Client, Failure> {
+        Ok(stint_client::download(url, &self.anchor, self.timeout)?)
+    }
+
     /// How long one call may take.
     pub(crate) const fn timeout(&self) -> Duration {
         self.timeout

@@ -484,6 +484,30 @@ fn on_ring(timeout: Duration) -> reqwest::ClientBuilder {
         .user_agent(concat!("stint/", env!("CARGO_PKG_VERSION")))
 }
 
+/// A client for a file at `url`, however long it takes to come; `silence` is a fault. It may be at anybody's place, and
+/// what comes is worth no more than what it proves itself.
+///
+/// # Errors
+/// [`Error::Endpoint`] as [`Client::new`], but a query is allowed.
+pub fn download(url: &str, anchor: &Anchor, silence: Duration) -> Result<reqwest::Client, Error> {
+    let failed = |why| Error::Endpoint {
+        url: url.to_owned(),
+        why,
+    };
+    let parsed = Url::parse(url).map_err(|_parse| failed("it is no URL"))?;
+    if !is_secure(&parsed) {
+        return Err(failed("only https is spoken, or http to this machine"));
+    }
+    let mut builder = http(Duration::MAX, &parsed).read_timeout(silence);
+    if let Anchor::Pem(pem) = anchor {
+        let roots =
+            Certificate::from_pem_bundle(pem).map_err(|_pem| failed("its CA file is no PEM"))?;
+        builder = builder.tls_certs_only(roots);
+    }
+    let client = builder.connect_timeout(silence).build();
+    client.map_err(|_tls| failed("no TLS roots can be loaded"))
+}
+
 /// A builder for HTTP that stays on this machine: plain loopback and Unix sockets, same crypto provider.
 pub fn local(timeout: Duration) -> reqwest::ClientBuilder {
     on_ring(timeout).no_proxy().tls_certs_only([])

@@ -30,7 +30,7 @@ mod judge;
 mod proof;
 mod receive;
 
-pub use client::{Anchor, Client, Endpoint, Fingerprint, Outcome, Session, body, local};
+pub use client::{Anchor, Client, Endpoint, Fingerprint, Outcome, Session, body, download, local};
 pub use credential::{CertificateKey, jwt, x509};
 pub use error::Error;
 pub use evidence::{Row, Source, SourceError};

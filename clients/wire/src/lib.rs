@@ -26,6 +26,6 @@ pub use answer::{
 pub use ask::{Ask, CredentialAsk, CredentialKind};
 pub use decision::{Closest, DecisionReceipt, DryRun, Failed, Owner, Said};
 pub use facts::{ClaimsView, EvidenceView, LedgerTrust, Lifetimes, TaskView, Trust, WhoAmI};
-pub use operator::{Accept, Done, Freeze};
+pub use operator::{Accept, BackedUp, Backup, Done, Erase, Freeze, Gone, Scrubbed};
 pub use problem::{Code, Problem};
 pub use token::Token;

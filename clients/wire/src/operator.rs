@@ -28,6 +28,56 @@ pub struct Accept {
     pub reason: String,
 }
 
+/// Where to write a backup: a new folder on the broker's machine, an absolute path.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Backup {
+    /// The folder.
+    pub dir: String,
+}
+
+/// What a backup holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BackedUp {
+    /// The log.
+    pub log: String,
+    /// Its entries in the copy, which were hashed again.
+    pub size: u64,
+    /// Its root there, base64url.
+    pub root: String,
+}
+
+/// Whose bodies are to go, or which. At least one of the three lists names something.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Erase {
+    /// Half-open ranges of entries, `[from, to]`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub seqs: Vec<[u64; 2]>,
+    /// Grants, `gr_…`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub grants: Vec<String>,
+    /// SPIFFE IDs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub subjects: Vec<String>,
+    /// `request`, `order` or `retention`.
+    pub basis: String,
+    /// The number it was asked for under, 100 characters at most.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ticket: Option<String>,
+}
+
+/// What was erased.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gone {
+    /// The entry that says so.
+    pub seq: u64,
+    /// Bodies.
+    pub n: u64,
+    /// Half-open ranges of entries.
+    pub ranges: Vec<[u64; 2]>,
+}
+
 /// What such a command came to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Done {
@@ -35,4 +85,17 @@ pub struct Done {
     pub changed: bool,
     /// The entry that says so, if anything changed.
     pub seq: Option<u64>,
+}
+
+/// What a whole pass over the ledger saw. Nothing is otherwise than it was signed, or there is a problem instead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Scrubbed {
+    /// Entries, each of them hashed.
+    pub entries: u64,
+    /// Bodies that are there, each of them hashed.
+    pub bodies: u64,
+    /// Bodies that are gone, as an entry says.
+    pub erased: u64,
+    /// Rows that were made again from the entries.
+    pub mended: u64,
 }

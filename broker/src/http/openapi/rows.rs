@@ -209,6 +209,54 @@ pub(super) const ROWS: &[Row] = &[
         "The ledger's newest signed head (C2SP tlog-checkpoint)",
         &[(200, "A signed note", Shape::Text("text/plain"))],
     ),
+    Row {
+        method: "get",
+        path: "/v1/ledger/proofs/{id}",
+        id: "proof",
+        about: "The receipt of one of the caller's own entries under the newest checkpoint; spends nothing",
+        who: Who::Caller,
+        parameters: &[
+            DPOP,
+            Parameter {
+                place: "path",
+                name: "id",
+                about: "`gr_…`, `dec_…`, `req_…` or `ent_…`, or its beginning: the kind and at least 6 characters",
+                pattern: "^(gr|dec|req|ent|vote|task)_[0-9a-z]{6,26}$",
+            },
+        ],
+        asks: Shape::Nothing,
+        answers: &[(
+            200,
+            "A C2SP tlog-proof whose `extra` line is the header",
+            Shape::Text("text/plain"),
+        )],
+    },
+    Row {
+        parameters: &[
+            Parameter {
+                place: "path",
+                name: "level",
+                about: "0 for leaf hashes",
+                pattern: "^[0-7]$",
+            },
+            Parameter {
+                place: "path",
+                name: "place",
+                about: "N in groups of three digits, `x` before all but the last, and `.p/W` for a partial tile",
+                pattern: "^(x[0-9]{3}/)*[0-9]{3}(\\.p/[0-9]{1,3})?$",
+            },
+        ],
+        ..open(
+            "/v1/ledger/tile/{level}/{*place}",
+            "tile",
+            "Hashes of the ledger's tree (C2SP tlog-tiles)",
+            &[(
+                200,
+                "1 to 256 hashes of 32 bytes",
+                Shape::Text("application/octet-stream"),
+            )],
+        )
+    },
     open(
         "/v1/openapi.json",
         "openapi",
@@ -280,9 +328,19 @@ pub(super) const ROWS: &[Row] = &[
     operators("get", "/healthz"),
     operators("get", "/metrics"),
     operators("get", "/readyz"),
+    operators("post", "/v1/backup"),
     operators("post", "/v1/freeze"),
     operators("post", "/v1/issuers/accept"),
     operators("get", "/v1/ledger/bundle"),
+    operators("get", "/v1/ledger/checkpoint"),
+    operators("get", "/v1/ledger/entries"),
+    operators("get", "/v1/ledger/entries/{seq}"),
+    operators("post", "/v1/ledger/erase"),
+    operators("get", "/v1/ledger/events"),
+    operators("get", "/v1/ledger/proofs/{id}"),
+    operators("post", "/v1/ledger/scrub"),
+    operators("get", "/v1/ledger/tile/entries/{*place}"),
+    operators("get", "/v1/ledger/tile/{level}/{*place}"),
     operators("post", "/v1/policy/reload"),
     operators("post", "/v1/unfreeze"),
 ];

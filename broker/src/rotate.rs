@@ -1,0 +1,319 @@
+//! The keys of the ledger: which sign, one more that signs beside them, and an old one that signs no more (LEDGER.md §12).
+//!
+//! For a time both keys sign every checkpoint. Whoever pinned the old one is handed over to the new one by a proof that
+//! both signed: the entry that adds it, under a checkpoint with both signatures.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use serde_json::{Map, json};
+use stint_audit::kind::{KeyAdded, KeyRetired, KeyUse};
+use stint_audit::note::VerifierKey;
+use stint_audit::{Digest, Header, What};
+use stint_policy::Timestamp;
+use thiserror::Error;
+
+use crate::clock::Clock;
+use crate::config::{Config, SecretError};
+use crate::hand::{self, Hand, HandError};
+use crate::keyring::{self, Folder};
+use crate::ledger::keys::{self, LogKeysError, SigningFile};
+use crate::ledger::{self, epoch};
+use crate::store::trail::{self, BatchRow};
+use crate::store::{self, Store};
+
+/// A key of the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LedgerKey {
+    /// Its file in the key folder.
+    pub file: String,
+    /// As verifiers pin it.
+    pub vkey: String,
+    /// The entry that added it, and when, in milliseconds; nothing, if none did yet.
+    pub added: Option<(u64, u64)>,
+    /// Whether it is the newest.
+    pub newest: bool,
+}
+
+/// A key that began to sign.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rotated {
+    /// The entry that adds it.
+    pub seq: u64,
+    /// Its file.
+    pub file: String,
+    /// As verifiers pin it.
+    pub vkey: String,
+    /// What whoever pinned the old key needs.
+    pub handover: PathBuf,
+}
+
+/// A key that signs no more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Retired {
+    /// The entry that says so.
+    pub seq: u64,
+    /// What became of its file.
+    pub file: PathBuf,
+    /// As verifiers pinned it.
+    pub vkey: String,
+}
+
+/// Why nothing changed.
+#[derive(Debug, Error)]
+pub enum RotateError {
+    /// Two keys sign already.
+    #[error("two keys sign already: the old one leaves first (`stintd keys retire ledger`)")]
+    Both,
+    /// The overlap is not over.
+    #[error("verifiers have until {0} to take the new key over: wait, or say `--now` and why")]
+    Early(Timestamp),
+    /// A file could not be written.
+    #[error("`{path}` cannot be written")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The ledger cannot be opened.
+    #[error(transparent)]
+    Hand(#[from] HandError),
+    /// The keys cannot be used.
+    #[error(transparent)]
+    Keys(#[from] LogKeysError),
+    /// One key alone signs.
+    #[error("one key signs, and none is beside it: there is nothing to retire")]
+    One,
+    /// It could not be recorded.
+    #[error("it could not be recorded")]
+    Record(#[from] ledger::Error),
+    /// A secret cannot be read.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+}
+
+/// The keys that sign the log in use, oldest first, as `config` describes it. The broker is stopped.
+///
+/// # Errors
+/// [`RotateError`].
+pub async fn list(config: &Config) -> Result<Vec<LedgerKey>, RotateError> {
+    let passphrase = hand::passphrase(config)?;
+    let folder = folder(config, passphrase.as_ref());
+    let found = hand::find(config).await?;
+    let files = keys::files(&folder, &config.ledger.origin, found.current.epoch)?;
+    let on_record = on_record(&found.store).await?;
+    let newest = files.len().saturating_sub(1);
+    let line = |(at, file): (usize, SigningFile)| LedgerKey {
+        vkey: file.public.to_string(),
+        added: on_record
+            .get(&file.public.to_string())
+            .map(|it| (it.seq, it.ts)),
+        file: file.name,
+        newest: at == newest,
+    };
+    Ok(files.into_iter().enumerate().map(line).collect())
+}
+
+/// Makes one more key and records it: from the next start on both sign. One that was made and not recorded is taken up.
+///
+/// # Errors
+/// [`RotateError`].
+pub async fn rotate(
+    config: &Config,
+    clock: Arc<dyn Clock>,
+    actor: &str,
+) -> Result<Rotated, RotateError> {
+    let known = list(config).await?;
+    let passphrase = hand::passphrase(config)?;
+    let folder = folder(config, passphrase.as_ref());
+    let pending = known.iter().find(|key| key.added.is_none());
+    let file = match pending {
+        Some(key) => key.file.clone(),
+        None if known.len() > 1 => return Err(RotateError::Both),
+        None => keys::add(&folder, epoch_of(config).await?)?,
+    };
+    let hand = Hand::open(config, clock).await?;
+    let key = newest(&hand);
+    let added = KeyAdded {
+        key: Digest::of(key.public_key()),
+        not_after: None,
+        usage: KeyUse::Log,
+        vkey: Some(key.to_string()),
+    };
+    let entry = hand::acted(&hand.ledger, added.into(), actor, Map::new());
+    let recorded = hand.ledger.record(entry, None, Vec::new()).await;
+    let recorded = recorded.map(|receipt| (receipt.seq(), receipt.proof_text()));
+    hand.close().await;
+    let (seq, proof) = recorded?;
+    let handover = config.keys.dir.join(keys::handover_name(key.name(), seq));
+    keyring::create(&handover, 0o644, proof.as_bytes()).map_err(|source| RotateError::File {
+        path: handover.clone(),
+        source,
+    })?;
+    Ok(Rotated {
+        seq,
+        file,
+        vkey: key.to_string(),
+        handover,
+    })
+}
+
+/// Records that the oldest key signs no more, and puts its file away; `urgent`: why it cannot wait for the overlap to end.
+///
+/// # Errors
+/// [`RotateError`].
+pub async fn retire(
+    config: &Config,
+    clock: Arc<dyn Clock>,
+    actor: &str,
+    urgent: Option<&str>,
+) -> Result<Retired, RotateError> {
+    let known = list(config).await?;
+    let (Some(old), Some(new)) = (known.first(), known.get(1)) else {
+        return Err(RotateError::One);
+    };
+    let (_, since) = new.added.ok_or(RotateError::One)?;
+    let end = i64::try_from(since)
+        .unwrap_or(i64::MAX)
+        .saturating_add(OVERLAP_MS);
+    if urgent.is_none() && clock.now().as_millis() < end {
+        return Err(RotateError::Early(Timestamp::from_millis(end)));
+    }
+    let passphrase = hand::passphrase(config)?;
+    let folder = folder(config, passphrase.as_ref());
+    let hand = Hand::open(config, clock).await?;
+    let on_record = on_record(&hand.store).await?;
+    let said = on_record.get(&old.vkey).and_then(|it| it.retired);
+    let recorded = match said {
+        // Recorded before, and cut off before the file went.
+        Some(seq) => Ok(seq),
+        None => record_retired(&hand, old, urgent, actor).await,
+    };
+    hand.close().await;
+    let seq = recorded?;
+    let file = keys::retire(&folder, &old.file)?;
+    let vkey = old.vkey.clone();
+    Ok(Retired { seq, file, vkey })
+}
+
+async fn record_retired(
+    hand: &Hand,
+    old: &LedgerKey,
+    urgent: Option<&str>,
+    actor: &str,
+) -> Result<u64, ledger::Error> {
+    let key = old.vkey.parse::<VerifierKey>();
+    let key = key.map_err(|error| ledger::Error::Form(error.to_string()))?;
+    let retired = KeyRetired {
+        key: Digest::of(key.public_key()),
+        not_after: None,
+        of: old.added.map_or(0, |(seq, _)| seq),
+        usage: KeyUse::Log,
+        vkey: Some(old.vkey.clone()),
+        why: if urgent.is_some() {
+            "urgent"
+        } else {
+            "rotated"
+        }
+        .to_owned(),
+    };
+    let mut body = Map::new();
+    if let Some(reason) = urgent {
+        body.insert("reason".to_owned(), json!(reason));
+    }
+    let entry = hand::acted(&hand.ledger, retired.into(), actor, body);
+    Ok(hand.ledger.record(entry, None, Vec::new()).await?.seq())
+}
+
+/// The key in front, as the open ledger has it.
+fn newest(hand: &Hand) -> VerifierKey {
+    match hand.ledger.vkey().parse() {
+        Ok(key) => key,
+        // INVARIANT: the ledger's own verifier key was written by the same type.
+        Err(_) => std::process::abort(),
+    }
+}
+
+async fn epoch_of(config: &Config) -> Result<u64, RotateError> {
+    let (_lock, mut db) = store::alone(&config.store.location()?).await?;
+    let failed = |source| store::Error::database(&config.ledger.origin, source);
+    let current = epoch::current(&mut db, &config.ledger.origin)
+        .await
+        .map_err(failed)?;
+    db.close().await.map_err(failed)?;
+    Ok(current.epoch)
+}
+
+fn folder<'c>(
+    config: &'c Config,
+    passphrase: Option<&'c crate::config::Secret<Vec<u8>>>,
+) -> Folder<'c> {
+    Folder {
+        dir: &config.keys.dir,
+        passphrase,
+    }
+}
+
+/// What the log says of one of its keys.
+struct OnRecord {
+    seq: u64,
+    ts: u64,
+    retired: Option<u64>,
+}
+
+/// The log's own keys, by verifier key.
+async fn on_record(store: &Store) -> Result<BTreeMap<String, OnRecord>, store::Error> {
+    let mut keys = BTreeMap::new();
+    let mut next = 0;
+    loop {
+        let page = store.batches(trail::signed(next), i64::MAX, PAGE).await?;
+        let began = next;
+        for (seq, bytes) in page
+            .iter()
+            .flat_map(BatchRow::entries)
+            .filter(|(seq, _)| *seq >= began)
+        {
+            next = seq + 1;
+            if !is_about_a_log_key(bytes) {
+                continue;
+            }
+            let Ok(Header { what, ts, .. }) = Header::parse(bytes) else {
+                continue;
+            };
+            match what {
+                What::KeyAdded(KeyAdded {
+                    vkey: Some(vkey), ..
+                }) => {
+                    let retired = None;
+                    keys.insert(vkey, OnRecord { seq, ts, retired });
+                }
+                What::KeyRetired(KeyRetired {
+                    vkey: Some(vkey), ..
+                }) => {
+                    if let Some(key) = keys.get_mut(&vkey) {
+                        key.retired = Some(seq);
+                    }
+                }
+                _ => {}
+            }
+        }
+        if next == began {
+            return Ok(keys);
+        }
+    }
+}
+
+/// Canonical JSON has one spelling.
+fn is_about_a_log_key(header: &[u8]) -> bool {
+    memchr::memmem::find(header, br#""use":"log""#).is_some()
+}
+
+/// How long both keys sign: 30 days (LEDGER.md §12).
+const OVERLAP_MS: i64 = 30 * 86_400_000;
+/// Batches read at once.
+const PAGE: i64 = 64;

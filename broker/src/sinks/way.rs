@@ -1,0 +1,153 @@
+//! How events leave: into a file, by POST, by syslog. A way says of a whole delivery whether it arrived.
+//!
+//! The contract that keeps gaps out: [`Way::deliver`] returns `Ok` only when the receiver has **all** of it, as far as the
+//! transport can tell: a file is on disk, a POST was answered with 2xx, a syslog receiver has closed its side after
+//! ours, which it does when it has read everything. Whatever else happens is a [`Trouble`], and the same events are
+//! delivered again. That is why there is no syslog over UDP: nobody says that a datagram arrived.
+
+mod file;
+mod http;
+mod syslog;
+
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use thiserror::Error;
+
+use self::file::File;
+use self::http::Http;
+use self::syslog::Syslog;
+use super::format::{Event, Format};
+use crate::authenticate::crypto;
+use crate::config::{self, SecretError, SinkTo};
+
+/// A way out.
+#[derive(Debug)]
+pub(super) enum Way {
+    File(File),
+    Http(Http),
+    Syslog(Syslog),
+}
+
+/// Why a delivery did not arrive, for the operator.
+#[derive(Debug, Error)]
+pub(super) enum Trouble {
+    /// A file or a connection failed.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    /// The file is not one that entries go into.
+    #[error("it is {0}")]
+    NoFile(&'static str),
+    /// The receiver cannot be reached, or hung up.
+    #[error("{0}")]
+    Post(String),
+    /// The receiver said no.
+    #[error("it answered {status}")]
+    Status {
+        /// Of the answer.
+        status: u16,
+        /// How long it wants to be left alone.
+        wait: Option<Duration>,
+    },
+    /// No answer in time.
+    #[error("it took longer than {0:?}")]
+    Slow(Duration),
+    /// What it is to know us by cannot be read.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+    /// The secret is none that a header can carry.
+    #[error("`secret` is not printable ASCII")]
+    Header,
+}
+
+/// Why a sink cannot be set up: the operator's to mend.
+#[derive(Debug, Error)]
+pub(super) enum SetupError {
+    /// The roots cannot be read.
+    #[error("`ca_file` `{path}` cannot be used: {why}")]
+    Roots {
+        /// The file.
+        path: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The HTTP client cannot be built.
+    #[error("{0}")]
+    Client(String),
+    /// The receiver's name is none.
+    #[error("`{0}` is no name that a certificate could have")]
+    Name(String),
+}
+
+impl Way {
+    /// The way that `config` describes; reads its roots, touches nothing else.
+    ///
+    /// # Errors
+    /// [`SetupError`].
+    pub(super) fn new(config: &config::Sink, format: Format) -> Result<Way, SetupError> {
+        crypto::ensure_tls();
+        let timeout = Duration::from_secs(config.timeout.as_u32().into());
+        let roots = config.ca_file.as_deref().map(read_roots).transpose()?;
+        Ok(match &config.to {
+            SinkTo::File(path) => Way::File(File::new(path.clone())),
+            SinkTo::Http(url) => {
+                let secret = config.secret.clone();
+                Way::Http(Http::new(
+                    (**url).clone(),
+                    (secret, roots),
+                    timeout,
+                    format,
+                )?)
+            }
+            SinkTo::Syslog { host, port, tls } => {
+                let tls = tls.then(|| roots.unwrap_or_default());
+                Way::Syslog(Syslog::new((host, *port), tls.as_deref(), timeout)?)
+            }
+        })
+    }
+
+    /// Hands over `events`, in order; at least one.
+    ///
+    /// # Errors
+    /// [`Trouble`]; any part of it may have arrived, and all of it is to be delivered again.
+    pub(super) async fn deliver(&mut self, events: Vec<Event>) -> Result<(), Trouble> {
+        match self {
+            Way::File(file) => file.append(events).await,
+            Way::Http(http) => http.post(&events).await,
+            Way::Syslog(syslog) => syslog.send(&events).await,
+        }
+    }
+
+    /// Begins anew: the next delivery opens the file again.
+    pub(super) fn reopen(&mut self) {
+        match self {
+            Way::File(file) => file.reopen(),
+            // Each delivery reads its secret and makes its connection anew.
+            Way::Http(_) | Way::Syslog(_) => {}
+        }
+    }
+}
+
+/// The PEM text of a file, at most 1 MiB.
+fn read_roots(path: &Path) -> Result<Vec<u8>, SetupError> {
+    use std::io::Read as _;
+
+    let wrong = |why: String| SetupError::Roots {
+        path: path.display().to_string(),
+        why,
+    };
+    let file = std::fs::File::open(path).map_err(|error| wrong(error.to_string()))?;
+    let mut pem = Vec::new();
+    file.take(LARGEST)
+        .read_to_end(&mut pem)
+        .map_err(|error| wrong(error.to_string()))?;
+    // Both TLS clients below take what is there: one file without a root would trust nobody, quietly.
+    match pem.windows(MARK.len()).any(|at| at == MARK) {
+        true => Ok(pem),
+        false => Err(wrong("it has no PEM certificate".to_owned())),
+    }
+}
+
+const LARGEST: u64 = 1 << 20;
+const MARK: &[u8] = b"-----BEGIN CERTIFICATE-----";

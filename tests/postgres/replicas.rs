@@ -1,0 +1,86 @@
+//! Several brokers over one database write one ledger.
+
+use serde_json::json;
+use stint_tests::clock::eventually;
+use stint_tests::together;
+
+use crate::common::{STAGING, broker, grant};
+
+#[tokio::test]
+async fn two_brokers_lengthen_one_ledger() {
+    let (a, _) = broker().await;
+    let b = a.replica("b").await.unwrap();
+    for _ in 0..5 {
+        let first = grant(&a).await;
+        let second = grant(&b).await;
+        assert!(second > first, "{second} after {first}");
+    }
+    let asks = (0..10).flat_map(|_| [&a, &b]);
+    let seqs = together(asks.map(|broker| grant(broker))).await;
+    let distinct: std::collections::BTreeSet<_> = seqs.iter().collect();
+    assert_eq!(distinct.len(), 20);
+    let export = a.export().await;
+    let nodes: std::collections::BTreeSet<_> = export
+        .of("granted")
+        .iter()
+        .map(|entry| entry.header["node"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(nodes.into_iter().collect::<Vec<_>>(), ["a", "b"]);
+    b.finish().await;
+    a.finish().await;
+}
+
+#[tokio::test]
+async fn evidence_that_was_used_at_one_broker_is_used_up_at_all() {
+    let (a, _) = broker().await;
+    let b = a.replica("b").await.unwrap();
+    let job = a.ci("acme/web");
+    let token = job.token();
+    drop(job.ask("deploy", STAGING).token(&token).x509().await.granted());
+    let again = b.ci("acme/web").ask("deploy", STAGING).token(&token).x509().await;
+    assert_ne!(again.status, 201, "{}", again.text());
+    b.finish().await;
+    a.finish().await;
+}
+
+#[tokio::test]
+async fn a_freeze_at_one_broker_holds_at_all() {
+    let (a, _) = broker().await;
+    let b = a.replica("b").await.unwrap();
+    grant(&b).await;
+    let freeze = json!({ "issuer": "github", "reason": "a test" });
+    assert_eq!(a.command("/v1/freeze", &freeze).await.status, 200);
+    // Not a moment later: the commit itself folds what the other one wrote.
+    let answer = b.ci("acme/web").ask("deploy", STAGING).x509().await;
+    assert_ne!(answer.status, 201, "{}", answer.text());
+    assert_eq!(a.command("/v1/unfreeze", &freeze).await.status, 200);
+    eventually("the thaw is known", async || {
+        b.ci("acme/web").ask("deploy", STAGING).x509().await.status == 201
+    })
+    .await;
+    b.finish().await;
+    a.finish().await;
+}
+
+#[tokio::test]
+async fn two_brokers_of_one_name_do_not_both_serve() {
+    let (a, _) = broker().await;
+    grant(&a).await;
+    assert!(a.replica("a").await.is_err(), "two lives of node a");
+    grant(&a).await;
+    a.finish().await;
+}
+
+#[tokio::test]
+async fn a_replica_that_is_gone_is_not_missed() {
+    let (a, spot) = broker().await;
+    let mut b = a.replica("b").await.unwrap();
+    grant(&b).await;
+    b.stop().await;
+    grant(&a).await;
+    b.restart().await.unwrap();
+    grant(&b).await;
+    assert_eq!(b.database().spot().name, spot.name);
+    b.finish().await;
+    a.finish().await;
+}
