@@ -5,8 +5,8 @@ use std::fmt;
 
 use data_encoding::BASE64;
 
-use crate::Digest;
 use crate::note::{Note, NoteError};
+use crate::{Digest, base64};
 
 /// The head of a log as it is signed.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -48,7 +48,7 @@ impl Checkpoint {
         let Some([origin, size, root]) = lines.as_deref() else {
             return Err(CheckpointError::Form);
         };
-        let root = BASE64.decode(root.as_bytes()).ok();
+        let root = base64::decode(root);
         let root = root.and_then(|root| root.try_into().ok());
         match (decimal(size), root) {
             (Some(size), Some(root)) if !origin.is_empty() => Ok(Self {

@@ -10,8 +10,8 @@ use std::str::FromStr;
 use data_encoding::{BASE64, HEXLOWER};
 use ring::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
 
-use crate::Digest;
 use crate::note::{KeyError, Note, NoteError, Signature, is_name};
+use crate::{Digest, base64};
 
 /// The type byte of Ed25519 cosignatures.
 const TYPE_ED25519: u8 = 0x04;
@@ -172,7 +172,7 @@ impl FromStr for CosignerKey {
         let (Some(name), Some(id), Some(typed)) = (parts.next(), parts.next(), parts.next()) else {
             return Err(KeyError::Form);
         };
-        let typed = BASE64.decode(typed.as_bytes()).unwrap_or_default();
+        let typed = base64::decode(typed).unwrap_or_default();
         let made = Self::new(name, PublicKey::from_typed(&typed)?)?;
         if HEXLOWER.encode(&made.key_id) == id {
             Ok(made)

@@ -13,6 +13,7 @@
 //! ([`bundle`]), whom he trusts ([`trust`]), what he finds ([`mod@verify`]) and which entries he looks at
 //! ([`sample`]).
 
+mod base64;
 mod digest;
 mod record;
 

@@ -10,7 +10,7 @@ use std::str::FromStr;
 use data_encoding::{BASE64, HEXLOWER};
 use ring::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
 
-use crate::Digest;
+use crate::{Digest, base64};
 
 /// Most signature lines accepted; the spec asks for at least 16.
 pub const MAX_SIGNATURES: usize = 64;
@@ -112,10 +112,7 @@ impl Note {
     }
 
     /// The lines of keys in `known`, none of them checked.
-    pub fn lines_of<'n>(
-        &'n self,
-        known: &'n [VerifierKey],
-    ) -> impl Iterator<Item = &'n Signature> {
+    pub fn lines_of<'n>(&'n self, known: &'n [VerifierKey]) -> impl Iterator<Item = &'n Signature> {
         let made = |line: &&Signature| known.iter().any(|key| key.made(line));
         self.signatures.iter().filter(made)
     }
@@ -174,7 +171,7 @@ impl FromStr for Signature {
         let Some((name, blob)) = parts else {
             return Err(malformed);
         };
-        let Ok(blob) = BASE64.decode(blob.as_bytes()) else {
+        let Some(blob) = base64::decode(blob) else {
             return Err(malformed);
         };
         match blob.split_first_chunk::<4>() {
@@ -250,7 +247,7 @@ impl FromStr for VerifierKey {
         let (Some(name), Some(id), Some(typed)) = (parts.next(), parts.next(), parts.next()) else {
             return Err(KeyError::Form);
         };
-        let typed = BASE64.decode(typed.as_bytes()).unwrap_or_default();
+        let typed = base64::decode(typed).unwrap_or_default();
         let (kind, key) = typed.split_first().ok_or(KeyError::Form)?;
         if *kind != TYPE_ED25519 {
             return Err(KeyError::Type(*kind));

@@ -6,11 +6,11 @@ use std::str::FromStr;
 
 use data_encoding::BASE64;
 
-use crate::Digest;
 use crate::checkpoint::{Checkpoint, CheckpointError, decimal};
 use crate::entry::{FormError, Header};
 use crate::note::{NoteError, VerifierKey};
 use crate::tree::{leaf_hash, verify_inclusion};
+use crate::{Digest, base64};
 
 /// Longest audit path: sizes stay below 2^63.
 const MAX_PATH: usize = 63;
@@ -134,9 +134,10 @@ impl FromStr for Proof {
         let extra = lines
             .next_if(|line| line.starts_with("extra "))
             .and_then(|line| line.strip_prefix("extra "))
-            .map(|extra| BASE64.decode(extra.as_bytes()))
-            .transpose()
-            .or(Err(ProofError::Form("the extra line is not base64")))?;
+            .map(|extra| {
+                base64::decode(extra).ok_or(ProofError::Form("the extra line is not base64"))
+            })
+            .transpose()?;
         let index = lines
             .next()
             .and_then(|line| decimal(line.strip_prefix("index ")?))
@@ -156,7 +157,7 @@ impl FromStr for Proof {
 }
 
 fn hash_line(line: &str) -> Option<Digest> {
-    let bytes = BASE64.decode(line.as_bytes()).ok()?;
+    let bytes = base64::decode(line)?;
     bytes.try_into().ok().map(Digest::from_bytes)
 }
 

@@ -197,7 +197,7 @@ impl Opened {
         ];
         let found = options.credential.map(|_| walked.credential());
         let verdicts = verdicts.into_iter().chain(found).collect();
-        Report::new(&self.manifest, &walked, verdicts, options.all)
+        Report::new(&self.manifest, &walked, verdicts, options)
     }
 
     /// The checkpoints the auditor holds: asked for first.
@@ -273,7 +273,10 @@ fn small(source: &dyn BundleSource, name: &str) -> Result<String, String> {
 fn json<T: DeserializeOwned>(source: &dyn BundleSource, name: &str) -> Result<T, String> {
     let text = small(source, name)?;
     let mut reader = serde_json::Deserializer::from_str(&text);
-    let read = record::one(&mut reader).and_then(|value| reader.end().map(|()| value));
+    // The whole is read first: members that are passed over have to be JSON, too.
+    let read = serde_json::from_str::<Value>(&text)
+        .and_then(|_whole| record::one(&mut reader))
+        .and_then(|value| reader.end().map(|()| value));
     read.map_err(|error| format!("{name} is unreadable: {error}"))
 }
 

@@ -6,10 +6,10 @@ use std::str::FromStr;
 
 use data_encoding::{BASE64, HEXLOWER};
 
-use crate::Digest;
 use crate::checkpoint::{Checkpoint, CheckpointError, decimal};
 use crate::note::{Note, NoteError, Signature};
 use crate::tree::verify_consistency;
+use crate::{Digest, base64};
 
 /// Most lines of a consistency proof.
 pub const MAX_PROOF: usize = 63;
@@ -168,7 +168,7 @@ fn head(text: &str) -> Result<Checkpoint, FormError> {
 
 /// The base64 of 32 bytes.
 fn hash(line: &str) -> Result<Digest, FormError> {
-    let bytes = BASE64.decode(line.as_bytes()).ok();
+    let bytes = base64::decode(line);
     let bytes = bytes.and_then(|bytes| bytes.try_into().ok());
     bytes.map(Digest::from_bytes).ok_or(FormError::Proof)
 }

@@ -289,3 +289,24 @@ pub enum OfflineError {
     #[error(transparent)]
     Hand(#[from] HandError),
 }
+
+impl Broker {
+    /// All of one epoch as a bundle, under the note that was kept of it. The export is an entry of the present log.
+    ///
+    /// # Errors
+    /// [`ledger::ExportError`]; an export that cannot be recorded does not happen.
+    pub async fn export_epoch(&self, of: &Ledger, uid: u32) -> Result<File, ledger::ExportError> {
+        let exported = stint_audit::kind::Admin {
+            n: None,
+            of: None,
+            op: stint_audit::kind::AdminOp::Exported,
+        };
+        let mut body = serde_json::Map::new();
+        body.insert("target".to_owned(), serde_json::json!(of.origin()));
+        let actor = format!("local:{uid}");
+        let entry = crate::hand::acted(&self.ledger, exported.into(), &actor, body);
+        self.ledger.record(entry, None, Vec::new()).await?;
+        let now = u64::try_from(self.clock.now().as_millis()).unwrap_or(0);
+        of.bundle(ledger::Order::default(), now).await
+    }
+}

@@ -8,6 +8,7 @@ mod issuers;
 mod running;
 mod server;
 mod store;
+mod whole;
 
 use std::fmt;
 use std::path::Path;
@@ -34,6 +35,15 @@ pub struct Finding {
     /// What to do about it; often a command.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fix: Option<String>,
+}
+
+/// How far it looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Depth {
+    /// What is read at once.
+    Usual,
+    /// The whole ledger besides, which takes as long as it is large.
+    Full,
 }
 
 /// How something is.
@@ -95,7 +105,11 @@ impl fmt::Display for Finding {
 ///
 /// # Errors
 /// A config that cannot be read: its report says it all.
-pub async fn doctor(path: &Path, now: Timestamp) -> Result<Vec<Finding>, ConfigError> {
+pub async fn doctor(
+    path: &Path,
+    now: Timestamp,
+    depth: Depth,
+) -> Result<Vec<Finding>, ConfigError> {
     let Loaded { config, warnings } = Config::load(path)?;
     let mut findings = Vec::new();
     for warning in warnings {
@@ -115,6 +129,9 @@ pub async fn doctor(path: &Path, now: Timestamp) -> Result<Vec<Finding>, ConfigE
     findings.extend(tls(&config, now));
     findings.push(files::descriptors(&config));
     findings.extend(store::look(&config, now).await);
+    if depth == Depth::Full {
+        findings.push(whole::look(&config).await);
+    }
     let issuers = issuers::all(config.issuers, now).await;
     findings.extend(issuers);
     Ok(findings)

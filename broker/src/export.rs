@@ -132,11 +132,11 @@ impl Broker {
         };
         // Before it is recorded: what is no range is no export.
         let size = self.ledger.published().size;
-        let end = to.unwrap_or(size + 1);
-        if from >= end || to.is_some_and(|to| to > size) {
+        let end = to.unwrap_or(size);
+        if from >= end || end > size {
             return Err(ExportError::Range {
                 from,
-                to: end.min(size + 1),
+                to: end,
                 size,
             });
         }

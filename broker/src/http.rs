@@ -1,5 +1,6 @@
 //! The whole API on one screen. A handler translates: wire to domain, one call, and back.
 
+mod epochs;
 mod events;
 pub(crate) mod evidence;
 mod exports;
@@ -45,6 +46,8 @@ pub(crate) fn api() -> Routes {
         .get("/v1/ledger/checkpoint", ledger::checkpoint)
         .get("/v1/ledger/proofs/{id}", proofs::own)
         .get("/v1/ledger/tile/{level}/{*place}", tiles::hashes)
+        .get("/v1/ledger/{epoch}/checkpoint", epochs::checkpoint)
+        .get("/v1/ledger/{epoch}/tile/{level}/{*place}", epochs::hashes)
         .get("/oauth2/authorize", token::authorize)
         .get("/oauth2/jwks", metadata::jwks)
         .post("/oauth2/token", token::token)
@@ -89,6 +92,9 @@ pub(crate) fn socket_api() -> Routes {
         .post("/v1/ledger/scrub", tiles::scrub)
         .get("/v1/ledger/tile/entries/{*place}", tiles::entries)
         .get("/v1/ledger/tile/{level}/{*place}", tiles::hashes)
+        .get("/v1/ledger/{epoch}/bundle", epochs::bundle)
+        .get("/v1/ledger/{epoch}/checkpoint", epochs::checkpoint)
+        .get("/v1/ledger/{epoch}/tile/{level}/{*place}", epochs::hashes)
         .post("/v1/policy/reload", health::reload)
         .post("/v1/unfreeze", operator::unfreeze)
 }

@@ -14,7 +14,7 @@ use crate::config::{
     self, Config, ConfigError, Folders, SecretError, SecretRef, ServerUrl, TrustDomain,
 };
 use crate::keyring::{self, Folder, KeyringError};
-use crate::start::{self, Absent, StartError};
+use crate::start::{self, Absent, Built, StartError};
 use crate::store::place::{self, PlaceError};
 
 /// What was made.
@@ -127,19 +127,26 @@ pub async fn init(
 
 /// Writes the ledger's first entries: genesis, keys, config, policies.
 async fn begin(config: Config, clock: Arc<dyn Clock>) -> Result<Made, StartError> {
-    let built = start::build(config, clock, Absent::Begin).await?;
+    // Whoever follows the ledger is let go at once: each holds its door open.
+    let Built {
+        app,
+        committer,
+        pin,
+        announcement,
+        ..
+    } = start::build(config, clock, Absent::Begin).await?;
     let mut writers = JoinSet::new();
-    writers.spawn(built.committer.run());
-    if let Some(pin) = built.pin {
+    writers.spawn(committer.run());
+    if let Some(pin) = pin {
         writers.spawn(pin.run());
     }
-    built.announcement.record(&built.app).await?;
+    announcement.record(&app).await?;
     let made = Made {
         config: PathBuf::new(),
-        fingerprint: built.app.broker.ca.root_fingerprint(),
-        vkey: built.app.broker.ledger.vkey().to_owned(),
+        fingerprint: app.broker.ca.root_fingerprint(),
+        vkey: app.broker.ledger.vkey().to_owned(),
     };
-    drop(built.app); // the last holder of the ledger's door
+    drop(app); // the last holder of the ledger's door
     writers.join_all().await;
     Ok(made)
 }

@@ -28,6 +28,7 @@ mod resume;
 mod rows;
 mod scrub;
 mod standing;
+mod steady;
 mod tiles;
 mod transaction;
 pub mod witnesses;

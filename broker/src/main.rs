@@ -19,7 +19,7 @@ use stint_broker::config::{self, Config, ConfigError, ServerUrl, Telemetry, Trus
 use stint_broker::http::listen::tls::Tls;
 use stint_broker::serve::{self, Doors, Service};
 use stint_broker::start::{self, Absent};
-use stint_broker::{dev, http, init, store, telemetry};
+use stint_broker::{dev, doctor, http, init, store, telemetry};
 use tokio::net::{TcpListener, UnixListener};
 
 use operate::ConfigFile;
@@ -63,6 +63,9 @@ enum Command {
     Doctor {
         #[command(flatten)]
         file: ConfigFile,
+        /// Read the whole ledger besides, from its first entry to its last.
+        #[arg(long)]
+        full: bool,
         /// How to print.
         #[arg(short, long, default_value = "text")]
         output: operate::Output,
@@ -119,7 +122,13 @@ async fn finish(command: Command) -> ExitCode {
         Command::Check { schema: true, .. } => print(&config::schema()).map(ok),
         Command::Check { file, .. } => check(&file.config).map(ok),
         Command::Dev { port, policy } => run_dev(dev::Options { port, policy }).await.map(ok),
-        Command::Doctor { file, output } => operate::doctor(&file.config, output).await,
+        Command::Doctor { file, full, output } => {
+            let depth = match full {
+                true => doctor::Depth::Full,
+                false => doctor::Depth::Usual,
+            };
+            operate::doctor(&file.config, depth, output).await
+        }
         Command::Freeze(what) => operate::freeze("/v1/freeze", what).await,
         Command::Help { topic, table } => help(topic.as_deref(), table.as_deref()).map(ok),
         Command::Init {

@@ -44,7 +44,9 @@ pub enum MigrateError {
     #[error("the ledger `{0}` is not what it was before the migration: restore the backup")]
     Changed(String),
     /// The ledger did not hold together before anything was done.
-    #[error("the headers of the ledger `{0}` do not give the root of its head: nothing was migrated")]
+    #[error(
+        "the headers of the ledger `{0}` do not give the root of its head: nothing was migrated"
+    )]
     Diverged(String),
     /// The database failed, or refused.
     #[error(transparent)]
@@ -68,7 +70,11 @@ pub async fn plan(location: &Location) -> Result<Plan, store::Error> {
 /// # Errors
 /// [`MigrateError`]. After [`MigrateError::Changed`] the database must not be served.
 pub async fn migrate(location: &Location) -> Result<(Plan, Vec<Proven>), MigrateError> {
-    let _lock = location.file().map(Lock::take).transpose().map_err(store::Error::from)?;
+    let _lock = location
+        .file()
+        .map(Lock::take)
+        .transpose()
+        .map_err(store::Error::from)?;
     let mut db = store::connect(location).await?;
     let plan = store::plan(location, &mut db).await?;
     let before = prove(location, &mut db, plan.found).await?;
@@ -79,7 +85,11 @@ pub async fn migrate(location: &Location) -> Result<(Plan, Vec<Proven>), Migrate
     store::upgrade(location, &mut db).await?;
     let after = prove(location, &mut db, plan.wanted).await?;
     // Others may serve an older schema meanwhile and lengthen a log: what was there must be there.
-    let kept = |log: &Proven| after.iter().any(|it| it.log == log.log && (it == log || it.size > log.size));
+    let kept = |log: &Proven| {
+        after
+            .iter()
+            .any(|it| it.log == log.log && (it == log || it.size > log.size))
+    };
     if let Some(lost) = before.iter().find(|log| !kept(log)) {
         return Err(MigrateError::Changed(lost.log.clone()));
     }
@@ -102,7 +112,10 @@ async fn prove(location: &Location, db: &mut Db, found: i64) -> Result<Vec<Prove
     for log in pages::logs(db).await.map_err(failed)? {
         let (tree, stored) = rehash(db, &log).await.map_err(failed)?;
         let head = <[u8; 32]>::try_from(log.root.as_slice()).map(Digest::from_bytes);
-        let root = tree.map_or_else(|| head.ok(), |tree| (tree.size() == log.size).then(|| tree.root()));
+        let root = tree.map_or_else(
+            || head.ok(),
+            |tree| (tree.size() == log.size).then(|| tree.root()),
+        );
         match root.filter(|root| root.as_bytes().as_slice() == log.root) {
             Some(root) => proven.push(Proven {
                 log: log.name,
@@ -117,7 +130,10 @@ async fn prove(location: &Location, db: &mut Db, found: i64) -> Result<Vec<Prove
 }
 
 /// The tree over all headers up to the head, or none where the oldest are gone; and the hash of what is stored of them.
-async fn rehash(db: &mut Db, log: &pages::Log) -> Result<(Option<Frontier>, [u8; 32]), sqlx::Error> {
+async fn rehash(
+    db: &mut Db,
+    log: &pages::Log,
+) -> Result<(Option<Frontier>, [u8; 32]), sqlx::Error> {
     let (mut next, mut hash) = (0, Context::new(&SHA256));
     let mut tree = Some(Frontier::of(&[]));
     loop {

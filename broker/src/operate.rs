@@ -119,8 +119,12 @@ pub(crate) async fn issuer(command_: Issuer) -> anyhow::Result<ExitCode> {
 }
 
 /// `stintd doctor`: 2 if something failed.
-pub(crate) async fn doctor(config: &Path, output: Output) -> anyhow::Result<ExitCode> {
-    let findings = doctor::doctor(config, SystemClock.now()).await?;
+pub(crate) async fn doctor(
+    config: &Path,
+    depth: doctor::Depth,
+    output: Output,
+) -> anyhow::Result<ExitCode> {
+    let findings = doctor::doctor(config, SystemClock.now(), depth).await?;
     show(&findings, output)?;
     Ok(match doctor::worst(&findings) {
         Verdict::Ok | Verdict::Warning => ExitCode::SUCCESS,

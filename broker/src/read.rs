@@ -40,11 +40,16 @@ impl Broker {
         let found = self.ledger.prove(seq).await?;
         let bodies = self.store.bodies(signed(seq), signed(seq + 1)).await?;
         let body = bodies.into_iter().next().map(|(_, body)| body);
-        if body.as_ref().is_some_and(|body| Digest::of(body) != found.header.body) {
+        if body
+            .as_ref()
+            .is_some_and(|body| Digest::of(body) != found.header.body)
+        {
             return Err(ReadError::Body(seq));
         }
         if body.is_some() {
-            self.ledger.record(self.reading(seq, uid), None, Vec::new()).await?;
+            self.ledger
+                .record(self.reading(seq, uid), None, Vec::new())
+                .await?;
         }
         Ok((found.proof.extra.unwrap_or_default(), body))
     }

@@ -365,7 +365,7 @@ async fn place(
     progress: Progress<'_>,
 ) -> Result<(), RestoreError> {
     match location {
-        Location::File(to) => place_file(to, from),
+        Location::File(to) => place_file(to, from).await,
         Location::Server(_) => {
             let mut here = snapshot::open(from).await?;
             let (_, mut there) = store::alone(location).await?;
@@ -381,19 +381,13 @@ async fn place(
     }
 }
 
-fn place_file(to: &Path, from: &Path) -> Result<(), RestoreError> {
+async fn place_file(to: &Path, from: &Path) -> Result<(), RestoreError> {
     let failed = |path: &Path| {
         let path = path.to_owned();
         move |source| RestoreError::File { path, source }
     };
     let _lock = store::place::Lock::take(to).map_err(store::Error::from)?;
-    for suffix in ["", "-wal"] {
-        let mut path = to.as_os_str().to_owned();
-        path.push(suffix);
-        if Path::new(&path).exists() {
-            return Err(RestoreError::Taken(Path::new(&path).display().to_string()));
-        }
-    }
+    make_way(to).await?;
     let partial = to.with_extension("restoring");
     drop(fs::remove_file(&partial)); // of a restore that was cut off
     fs::copy(from, &partial).map_err(failed(&partial))?;
@@ -402,6 +396,37 @@ fn place_file(to: &Path, from: &Path) -> Result<(), RestoreError> {
     snapshot::sync(&partial).map_err(failed(&partial))?;
     fs::rename(&partial, to).map_err(failed(to))?;
     snapshot::sync(to).map_err(failed(to))
+}
+
+/// A file without a row goes: a start that found none made it. Whatever holds anything stays, and stops the restore.
+async fn make_way(to: &Path) -> Result<(), RestoreError> {
+    let beside = |suffix: &str| {
+        let mut path = to.as_os_str().to_owned();
+        path.push(suffix);
+        PathBuf::from(path)
+    };
+    if to.exists() {
+        let mut db = snapshot::open(to).await?;
+        let taken = copy::taken(&mut db).await;
+        drop(db.close().await);
+        if !matches!(taken, Ok(None)) {
+            return Err(RestoreError::Taken(to.display().to_string()));
+        }
+    } else if fs::metadata(beside("-wal")).is_ok_and(|log| log.len() > 0) {
+        // Commits that lost their database: somebody may still want them.
+        return Err(RestoreError::Taken(beside("-wal").display().to_string()));
+    }
+    for suffix in ["", "-wal", "-shm"] {
+        match fs::remove_file(beside(suffix)) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(source) => {
+                let path = beside(suffix);
+                return Err(RestoreError::File { path, source });
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The new epoch, its keys first: a number that was ever used is not used again.

@@ -102,13 +102,14 @@ fn sender(
 ) -> Result<Sender, SetupError> {
     let format = match config.kind {
         SinkKind::CloudEvents => Format::CloudEvents,
-        SinkKind::Jsonl => Format::Jsonl,
+        // Of tiles no event is made.
+        SinkKind::Jsonl | SinkKind::Tiles => Format::Jsonl,
         SinkKind::Ocsf => Format::Ocsf,
     };
     let bodies = Disclosed::new(config.bodies.clone());
     Ok(Sender {
         feed: Feed::new(ground.store, ground.ledger, (format, bodies)),
-        way: Way::new(config, format)?,
+        way: Way::new(config, format, ground.ledger)?,
         cursor: Cursor::new(
             ground.store.clone(),
             format!("sink/{name}"),

@@ -12,7 +12,7 @@ use crate::issue::Broker;
 use crate::ledger::{self, Halt};
 
 /// Looks every second, and records when the clock can be believed again.
-pub async fn watch(broker: &Broker) {
+pub(crate) async fn watch(broker: &Broker) {
     if !broker.clock.may_be_set() {
         return;
     }
@@ -49,13 +49,14 @@ pub async fn watch(broker: &Broker) {
 }
 
 /// A moment on both clocks.
-struct Base {
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Base {
     wall: Timestamp,
     monotonic: Stopwatch,
 }
 
 impl Base {
-    fn of(clock: &dyn Clock) -> Self {
+    pub(crate) fn of(clock: &dyn Clock) -> Self {
         Self {
             wall: clock.now(),
             monotonic: Stopwatch::start(),
@@ -63,11 +64,15 @@ impl Base {
     }
 
     /// By how many milliseconds the clock was set since, if it was.
-    fn stepped(&self, clock: &dyn Clock) -> Option<i64> {
-        let passed = i64::try_from(self.monotonic.elapsed().as_millis()).unwrap_or(i64::MAX);
-        let expected = self.wall.as_millis().saturating_add(passed);
-        let step = clock.now().as_millis().saturating_sub(expected);
+    pub(crate) fn stepped(&self, clock: &dyn Clock) -> Option<i64> {
+        let step = clock.now().as_millis().saturating_sub(self.expected());
         (step.abs() > SKEW_MS).then_some(step)
+    }
+
+    /// What the clock would show had nobody set it, in milliseconds.
+    pub(crate) fn expected(&self) -> i64 {
+        let passed = i64::try_from(self.monotonic.elapsed().as_millis()).unwrap_or(i64::MAX);
+        self.wall.as_millis().saturating_add(passed)
     }
 }
 

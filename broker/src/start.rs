@@ -168,7 +168,8 @@ pub async fn build(
     let rotated = keys.rotated;
     let tasks = Tasks::new(&keys.tasks, &base);
     let location = config.store.location()?;
-    if absent == Absent::Begin {
+    // A file is brought up to date as it is opened.
+    if absent == Absent::Begin && location.file().is_none() {
         store::migrate(&location).await?;
     }
     let (store, writer) = Store::open(&location, &base).await?;

@@ -34,6 +34,7 @@ use crate::load::{self, Run, Target};
 pub(crate) struct Bench {
     runtime: Runtime,
     pub(crate) target: Target,
+    url: String,
     door: Door,
     github: Issuer,
     broker: Arc<Broker>,
@@ -67,8 +68,38 @@ impl Wanted {
     }
 }
 
+/// Where the store is.
+#[derive(Debug, Clone)]
+pub(crate) enum Ground {
+    /// A file in the folder.
+    File,
+    /// A server: the lines of `[store]`.
+    Server(String),
+}
+
+/// Another broker on the same server.
+pub(crate) struct Replica {
+    pub(crate) target: Target,
+    runtime: Runtime,
+    serving: JoinHandle<()>,
+    stop: watch::Sender<Phase>,
+    _folder: TempDir,
+}
+
+impl Replica {
+    pub(crate) fn stop(self) {
+        self.stop.send_replace(Phase::Draining);
+        self.runtime.block_on(self.serving).unwrap();
+    }
+}
+
 impl Bench {
     pub(crate) fn start(door: Door) -> Bench {
+        Bench::start_on(door, |_| Ground::File)
+    }
+
+    /// The same on `ground`, which is told the folder.
+    pub(crate) fn start_on(door: Door, ground: impl FnOnce(&Path) -> Ground) -> Bench {
         // On the disk that holds `target`, since /tmp may be memory.
         let folder = tempfile::Builder::new()
             .prefix("stint-bench-")
@@ -76,19 +107,75 @@ impl Bench {
             .unwrap();
         let runtime = load::runtime("broker", 2);
         let (stop, stopped) = watch::channel(Phase::Serving);
-        let (target, github, service) = runtime.block_on(service(folder.path(), door));
+        let ground = ground(folder.path());
+        let (target, github, service) = runtime.block_on(service(folder.path(), door, &ground));
         let broker = Arc::clone(&service.app.broker);
         let serving = runtime.spawn(service.run(stopped));
         Bench {
             runtime,
-            target,
             door,
+            url: format!("http://localhost:{}", target.address.port()),
+            target,
             github,
             broker,
             serving,
             stop,
             folder,
         }
+    }
+
+    /// Another broker with this one's name and keys, as node `node`, on the same server.
+    pub(crate) fn replica(&self, node: &str, ground: impl FnOnce(&Path) -> Ground) -> Replica {
+        let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        let runtime = load::runtime("broker", 2);
+        let (stop, stopped) = watch::channel(Phase::Serving);
+        let Ground::Server(store) = ground(folder.path()) else {
+            panic!("a file has one broker");
+        };
+        let (target, service) = runtime.block_on(async {
+            let api = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+            let address = api.local_addr().unwrap();
+            let text = std::fs::read_to_string(self.folder.path().join("stint.toml")).unwrap();
+            let own = |name: &str| folder.path().join(name).display().to_string();
+            let first = self.folder.path().display();
+            let text = text
+                .replace(&format!("{}", self.target.address), &format!("{address}"))
+                .replace(&format!("http://localhost:{}", address.port()), &self.url)
+                .replace(&format!("{first}/stintd.sock"), &own("stintd.sock"))
+                .replace(&format!("{first}/ledger.pin"), &own("ledger.pin"))
+                .replace(&format!("{first}/pg-password"), &own("pg-password"))
+                .replace("[ledger]\n", &format!("[ledger]\nnode = \"{node}\"\n"));
+            drop(store);
+            let text = text + &self.github.config();
+            let config = Config::parse("bench", &text, folder.path()).unwrap().config;
+            let socket = UnixListener::bind(&config.ops.socket).unwrap();
+            let doors = Doors {
+                api,
+                ops: None,
+                socket,
+                extra: axum::Router::new(),
+            };
+            let service = Service::start(config, Arc::new(SystemClock), Absent::Refuse, doors);
+            let target = Target {
+                address,
+                from: IpAddr::V4(Ipv4Addr::LOCALHOST),
+                tls: None,
+            };
+            (target, Box::pin(service).await.unwrap())
+        });
+        let serving = runtime.spawn(service.run(stopped));
+        Replica {
+            target,
+            runtime,
+            serving,
+            stop,
+            _folder: folder,
+        }
+    }
+
+    /// Whole requests for such credentials, each with a token of its own.
+    pub(crate) fn wanted(&self, wanted: Wanted, asks: usize) -> Vec<Arc<[u8]>> {
+        self.requests(wanted, asks)
     }
 
     /// Asks `asks` times, by fresh tokens.
@@ -238,7 +325,11 @@ fn by_token(token: &str, resource: &str, credential: &Value) -> String {
     )
 }
 
-async fn service(folder: &Path, door: Door) -> (Target, Issuer, Service) {
+pub(crate) async fn service(
+    folder: &Path,
+    door: Door,
+    ground: &Ground,
+) -> (Target, Issuer, Service) {
     let api = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let address = api.local_addr().unwrap();
     let (scheme, tls, lines) = match door {
@@ -254,7 +345,7 @@ async fn service(folder: &Path, door: Door) -> (Target, Issuer, Service) {
     let github = Issuer::all(&url).unwrap().remove(0);
     let lines = format!("listen = \"{address}\"\n{lines}");
     // For the program, which takes no issuer whose key is public.
-    let text = config(&url, folder, &lines);
+    let text = config(&url, folder, (&lines, ground));
     std::fs::write(folder.join("stint.toml"), &text).unwrap();
     let text = text + &github.config();
     let config = Config::parse("bench", &text, folder).unwrap().config;
@@ -301,7 +392,7 @@ fn tls(folder: &Path) -> (TlsConnector, String) {
 }
 
 /// A file that nobody else may read.
-fn write(path: &Path, text: &str) {
+pub(crate) fn write(path: &Path, text: &str) {
     let mut file = OpenOptions::new()
         .write(true)
         .create_new(true)
@@ -311,8 +402,12 @@ fn write(path: &Path, text: &str) {
     file.write_all(text.as_bytes()).unwrap();
 }
 
-fn config(url: &str, folder: &Path, server: &str) -> String {
+fn config(url: &str, folder: &Path, (server, ground): (&str, &Ground)) -> String {
     let folder = folder.display();
+    let store = match ground {
+        Ground::File => format!("url = \"sqlite:{folder}/stint.db\""),
+        Ground::Server(lines) => lines.clone(),
+    };
     format!(
         r#"version = 1
 [server]
@@ -322,7 +417,7 @@ url = "{url}"
 listen = "127.0.0.1:0"
 socket = "{folder}/stintd.sock"
 [store]
-url = "sqlite:{folder}/stint.db"
+{store}
 [ledger]
 origin = "bench.stint/ledger"
 pin = "{folder}/ledger.pin"

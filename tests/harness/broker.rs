@@ -476,6 +476,16 @@ impl TestBroker {
         self.seen.lock().unwrap().released.len()
     }
 
+    /// The grants whose credentials left it: `gr_…`.
+    ///
+    /// # Panics
+    /// If a test panicked while it took note.
+    #[must_use]
+    pub fn grants(&self) -> std::collections::BTreeSet<String> {
+        let seen = self.seen.lock().unwrap();
+        seen.released.iter().map(|released| released.grant.clone()).collect()
+    }
+
     /// A text that may be found nowhere afterwards.
     pub fn canary(&self, secret: &str) {
         self.seen.lock().unwrap().canaries.push(secret.to_owned());
@@ -670,6 +680,17 @@ impl TestBroker {
     pub async fn serve(&mut self, limit: Option<u64>) {
         self.stop().await;
         let stintd = Stintd::serve(self.folder.path(), &self.config, limit).await;
+        self.api = stintd.api;
+        self.server = Server::Process(stintd);
+    }
+
+    /// The same with these variables in the program's environment.
+    ///
+    /// # Panics
+    /// When it is not ready in time.
+    pub async fn serve_with(&mut self, env: &[(&str, &str)]) {
+        self.stop().await;
+        let stintd = Stintd::serve_with(self.folder.path(), &self.config, None, env).await;
         self.api = stintd.api;
         self.server = Server::Process(stintd);
     }

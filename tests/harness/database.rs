@@ -239,7 +239,10 @@ pub async fn counts(database: &Database) -> Vec<i64> {
         Database::File(file) => {
             let mut db = open(file).await;
             for sql in COUNTS {
-                let row = sqlx::query::<Sqlite>(*sql).fetch_one(&mut db).await.unwrap();
+                let row = sqlx::query::<Sqlite>(*sql)
+                    .fetch_one(&mut db)
+                    .await
+                    .unwrap();
                 counts.push(row.get(0));
             }
             db.close().await.unwrap();
@@ -264,7 +267,11 @@ async fn everything(spot: &Spot) -> Vec<u8> {
     let mut bytes = Vec::new();
     for table in tables {
         let rows = format!("SELECT t::text FROM {} t", table.get::<&str, _>(0));
-        for row in sqlx::query(AssertSqlSafe(rows)).fetch_all(&mut db).await.unwrap() {
+        for row in sqlx::query(AssertSqlSafe(rows))
+            .fetch_all(&mut db)
+            .await
+            .unwrap()
+        {
             bytes.extend_from_slice(row.get::<&str, _>(0).as_bytes());
             bytes.push(b'\n');
         }

@@ -85,7 +85,10 @@ impl Cluster {
         cluster.configure(SETTINGS);
         cluster.configure(&[
             ("port", &cluster.port.to_string()),
-            ("unix_socket_directories", &cluster.folder.display().to_string()),
+            (
+                "unix_socket_directories",
+                &cluster.folder.display().to_string(),
+            ),
         ]);
         cluster.configure(settings);
         std::fs::write(cluster.data().join("pg_hba.conf"), HBA).unwrap();
@@ -102,8 +105,12 @@ impl Cluster {
         let standby = Self::empty();
         let mut copy = program("pg_basebackup");
         copy.env("PGPASSWORD", PASSWORD)
-            .args(["--host=127.0.0.1", "--username=postgres", "--wal-method=stream"])
-            .args(["--checkpoint=fast", "--no-sync", "--write-recovery-conf"])
+            .args([
+                "--host=127.0.0.1",
+                "--username=postgres",
+                "--wal-method=stream",
+            ])
+            .args(["--checkpoint=fast", "--no-sync"])
             .arg(format!("--port={}", self.port))
             .arg(option("--pgdata=", &standby.data()));
         run(copy);
@@ -114,11 +121,17 @@ impl Cluster {
         );
         standby.configure(&[
             ("port", &port),
-            ("unix_socket_directories", &standby.folder.display().to_string()),
+            (
+                "unix_socket_directories",
+                &standby.folder.display().to_string(),
+            ),
             ("primary_conninfo", &primary),
             ("hot_standby", "on"),
             ("synchronous_standby_names", ""),
         ]);
+        let signal = standby.data().join("standby.signal");
+        std::fs::write(&signal, "").unwrap();
+        give(&signal);
         standby.up();
         if replication == Replication::Sync {
             self.configure(&[("synchronous_standby_names", "standby")]);
@@ -140,7 +153,8 @@ impl Cluster {
     pub async fn database(&self) -> Spot {
         self.template.get_or_init(|| self.make_template()).await;
         let spot = self.spot(&format!("it_{}", fresh()));
-        self.tell("postgres", &spot.create_from("stint_template")).await;
+        self.tell("postgres", &spot.create_from("stint_template"))
+            .await;
         spot
     }
 
@@ -206,7 +220,9 @@ impl Cluster {
         // A bounded wait: a standby answers as soon as it is consistent.
         let log = option("--log=", &self.folder.join("log"));
         let mut start = self.ctl();
-        start.args(["start", "--wait", "--timeout=60", "--silent"]).arg(log);
+        start
+            .args(["start", "--wait", "--timeout=60", "--silent"])
+            .arg(log);
         run(start);
     }
 
@@ -354,7 +370,9 @@ impl Spot {
     pub async fn tell(&self, sql: &str) -> u64 {
         let mut db = self.connect().await;
         // What a test thinks of.
-        let done = db.execute(sqlx::raw_sql(AssertSqlSafe(sql.to_owned()))).await;
+        let done = db
+            .execute(sqlx::raw_sql(AssertSqlSafe(sql.to_owned())))
+            .await;
         let done = done.unwrap_or_else(|error| panic!("{sql}: {error}"));
         db.close().await.unwrap();
         done.rows_affected()
@@ -378,7 +396,9 @@ impl Spot {
     /// Makes it new: the schema and nothing else.
     pub async fn empty(&self) {
         self.server().tell(&self.drop_sql()).await;
-        self.server().tell(&self.create_from("stint_template")).await;
+        self.server()
+            .tell(&self.create_from("stint_template"))
+            .await;
     }
 
     /// Takes it away, whoever is connected.
@@ -401,7 +421,10 @@ impl Spot {
     }
 
     fn create_from(&self, template: &str) -> String {
-        format!("CREATE DATABASE {} OWNER {OWNER} TEMPLATE {template}", self.name)
+        format!(
+            "CREATE DATABASE {} OWNER {OWNER} TEMPLATE {template}",
+            self.name
+        )
     }
 
     fn drop_sql(&self) -> String {
@@ -422,15 +445,23 @@ fn base() -> PathBuf {
 
 /// Debian's newest that we know of.
 fn bin() -> PathBuf {
-    let known = ["15", "16", "17", "18"].map(|it| PathBuf::from(format!("/usr/lib/postgresql/{it}/bin")));
+    let known =
+        ["15", "16", "17", "18"].map(|it| PathBuf::from(format!("/usr/lib/postgresql/{it}/bin")));
     let found = known.iter().find(|path| path.join("postgres").exists());
-    found.unwrap_or_else(|| panic!("PostgreSQL 15 is not there: install postgresql-15")).clone()
+    found
+        .unwrap_or_else(|| panic!("PostgreSQL 15 is not there: install postgresql-15"))
+        .clone()
 }
 
 /// What comes before a program of PostgreSQL.
 fn as_postgres() -> &'static [&'static str] {
     if rustix::process::geteuid().is_root() {
-        &["setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups"]
+        &[
+            "setpriv",
+            "--reuid=postgres",
+            "--regid=postgres",
+            "--init-groups",
+        ]
     } else {
         &[]
     }
@@ -481,8 +512,14 @@ fn give(path: &Path) {
         return;
     }
     let asked = |flag: &str| {
-        let found = Command::new("id").args([flag, "postgres"]).output().unwrap();
-        String::from_utf8_lossy(&found.stdout).trim().parse().unwrap()
+        let found = Command::new("id")
+            .args([flag, "postgres"])
+            .output()
+            .unwrap();
+        String::from_utf8_lossy(&found.stdout)
+            .trim()
+            .parse()
+            .unwrap()
     };
     std::os::unix::fs::chown(path, Some(asked("-u")), Some(asked("-g"))).unwrap();
 }

@@ -22,6 +22,19 @@ impl Stintd {
     /// # Panics
     /// When it is not ready in time.
     pub async fn serve(folder: &Path, config: &str, limit: Option<u64>) -> Self {
+        Self::serve_with(folder, config, limit, &[]).await
+    }
+
+    /// The same with these variables in its environment: `LD_PRELOAD`, for a machine that fails it.
+    ///
+    /// # Panics
+    /// When it is not ready in time.
+    pub async fn serve_with(
+        folder: &Path,
+        config: &str,
+        limit: Option<u64>,
+        env: &[(&str, &str)],
+    ) -> Self {
         let (api, ops) = (free(), free());
         let text = config
             .replacen("[server]\n", &format!("[server]\nlisten = \"{api}\"\n"), 1)
@@ -45,6 +58,7 @@ impl Stintd {
         };
         command.arg("serve").arg("-c").arg(&path);
         let child = command
+            .envs(env.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log);

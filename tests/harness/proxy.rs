@@ -1,7 +1,7 @@
 //! A wire that breaks: a TCP proxy on loopback that forwards, delays, swallows or cuts, for each direction by itself.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -20,13 +20,15 @@ pub enum Way {
     BlackHole,
 }
 
-/// What becomes of a connection whose client said a certain thing. That thing reaches the server.
+/// What becomes of a connection whose client said a certain thing. That thing reaches the server, unless it is lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum After {
     /// It is closed, both ways.
     Cut,
     /// No answer comes back on it any more.
     Deaf,
+    /// It is closed before that thing was passed on.
+    Lost,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -54,6 +56,7 @@ pub struct Proxy {
     state: watch::Sender<State>,
     trigger: Arc<Mutex<Option<(&'static [u8], After)>>>,
     accepted: Arc<AtomicU64>,
+    port: Arc<AtomicU16>,
     _task: JoinSet<()>,
 }
 
@@ -76,14 +79,26 @@ impl Proxy {
         };
         let (trigger, accepted) = (Arc::clone(&told.trigger), Arc::<AtomicU64>::default());
         let mut task = JoinSet::new();
-        task.spawn(accept(listener, port, told, Arc::clone(&accepted)));
+        let port = Arc::new(AtomicU16::new(port));
+        task.spawn(accept(
+            listener,
+            Arc::clone(&port),
+            told,
+            Arc::clone(&accepted),
+        ));
         Self {
             at,
             state,
             trigger,
             accepted,
+            port,
             _task: task,
         }
+    }
+
+    /// New connections lead to `port` from now on: another server has the name.
+    pub fn lead_to(&self, port: u16) {
+        self.port.store(port, Ordering::SeqCst);
     }
 
     /// Its port.
@@ -100,7 +115,8 @@ impl Proxy {
 
     /// What happens from now on to what clients send and to what comes back, on connections that stand too.
     pub fn set(&self, to: Way, back: Way) {
-        self.state.send_modify(|state| (state.to, state.back) = (to, back));
+        self.state
+            .send_modify(|state| (state.to, state.back) = (to, back));
     }
 
     /// All bytes go nowhere, both ways; new connections come about and are silent.
@@ -143,11 +159,16 @@ impl Proxy {
     }
 }
 
-async fn accept(listener: TcpListener, port: u16, state: Told, accepted: Arc<AtomicU64>) {
+async fn accept(
+    listener: TcpListener,
+    port: Arc<AtomicU16>,
+    state: Told,
+    accepted: Arc<AtomicU64>,
+) {
     let mut links = JoinSet::new();
     while let Ok((client, _)) = listener.accept().await {
         accepted.fetch_add(1, Ordering::SeqCst);
-        links.spawn(link(client, port, state.clone()));
+        links.spawn(link(client, port.load(Ordering::SeqCst), state.clone()));
         while links.try_join_next().is_some() {}
     }
 }
@@ -176,6 +197,9 @@ async fn forth(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, state: Told, dea
     while let Ok(length @ 1..) = from.read(&mut bytes).await {
         let said = &bytes[..length];
         let fate = state.meet(said);
+        if fate == Some(After::Lost) {
+            return;
+        }
         deaf.fetch_or(fate.is_some(), Ordering::SeqCst);
         let way = state.following.borrow().to;
         if pass(said, &mut to, way).await.is_err() || fate == Some(After::Cut) {

@@ -23,5 +23,6 @@ mod openapi;
 mod provider;
 mod scanned;
 mod shipped;
+mod tiles;
 mod tokens;
 mod witnesses;

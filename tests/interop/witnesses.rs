@@ -79,12 +79,12 @@ async fn vkey(broker: &TestBroker) -> String {
 /// Waits until all that is recorded is shown with a quorum, and gives the note.
 async fn cosigned(broker: &TestBroker, policy: &Policy) -> String {
     let mut shown = String::new();
-    broker
+    let asked = broker
         .ci("acme/web")
         .ask("deploy", "Environment::staging/web")
         .x509()
-        .await
-        .granted();
+        .await;
+    drop(asked.granted());
     let size = "SELECT size FROM ledger_head";
     let size = stint_tests::database::number(&broker.database(), size)
         .await

@@ -2,8 +2,9 @@
 
 use serde_json::json;
 use stint_broker::store::Engine;
-use stint_tests::TestBroker;
 use stint_tests::database::only_on;
+use stint_tests::{Like, TestBroker};
+use stint_wire::Code;
 
 use crate::scene::{STAGING, broker, command, grant, keep, stintd};
 
@@ -68,26 +69,29 @@ async fn an_erased_grant_leaves_every_proof_as_it_was() {
     assert!(entries[usize::try_from(seq).unwrap()].body.is_null());
     broker.restart().await.unwrap();
     grant(&broker).await;
-    broker.finish().await;
+    broker.abandon().await;
 }
 
 #[tokio::test]
 async fn an_identity_is_erased_as_a_whole_and_none_other() {
     let broker = broker().await;
-    let (mine, other) = (grant(&broker).await, {
-        let asking = broker
-            .caller(stint_tests::Like::GitLab, "acme/web")
-            .ask("deploy", STAGING);
-        asking.x509().await.granted().ledger.seq
-    });
-    let subject = broker.export().await.entries()[usize::try_from(mine).unwrap()].body["what"]["caller"]["id"].clone();
+    let mine = grant(&broker).await;
+    let denied = broker.ci("acme/web").on("refs/heads/fix-12").ask("deploy", "Environment::prod/web");
+    drop(denied.x509().await.refused(Code::Denied));
+    let other = broker.caller(Like::GitLab, "acme/web").ask("deploy", STAGING);
+    drop(other.x509().await.refused(Code::Denied));
+    let entries = broker.export().await.entries();
+    let denials = entries.iter().filter(|it| it.header["kind"] == "denied");
+    let seqs: Vec<_> = denials.map(|it| it.header["seq"].as_u64().unwrap()).collect();
+    let subject = entries[usize::try_from(mine).unwrap()].body["what"]["caller"]["id"].clone();
     broker.clock.advance(7_200);
     let (status, gone) = erase(&broker, json!({ "subjects": [subject] })).await;
-    assert_eq!((status, gone["n"].as_u64()), (200, Some(1)), "{gone}");
+    assert_eq!((status, gone["n"].as_u64()), (200, Some(2)), "{gone}");
     let entries = broker.export().await.entries();
     let body = |seq: u64| &entries[usize::try_from(seq).unwrap()].body;
-    assert!(body(mine).is_null() && !body(other).is_null());
-    broker.finish().await;
+    assert!(body(mine).is_null() && body(seqs[0]).is_null() && !body(seqs[1]).is_null());
+    keep(&broker, "after").await.verify(&[]).await.ok();
+    broker.abandon().await;
 }
 
 #[tokio::test]
@@ -235,7 +239,7 @@ async fn no_byte_of_an_erased_body_is_left_in_the_file() {
     assert!(!holds(), "right after the answer");
     broker.restart().await.unwrap();
     assert!(!holds(), "after a restart");
-    broker.finish().await;
+    broker.abandon().await;
 }
 
 /// A body that is missing without its entry is what it always was: a broken ledger.

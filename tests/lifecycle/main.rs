@@ -2,7 +2,6 @@
 //! ended and begun anew. The programs do it; what was handed out before still verifies.
 #![expect(
     clippy::unwrap_used,
-    clippy::panic,
     clippy::indexing_slicing,
     reason = "a test that cannot go on fails on the spot"
 )]

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-use stint_audit::{Checkpoint, Digest};
+use stint_audit::Checkpoint;
 use stint_tests::TestBroker;
 use stint_tests::process::{program, stint};
 
@@ -72,7 +72,6 @@ pub(crate) struct Kept {
     pub(crate) note: PathBuf,
     pub(crate) vkey: String,
     pub(crate) checkpoint: Checkpoint,
-    pub(crate) root: Digest,
 }
 
 /// Takes all of it home now.
@@ -90,7 +89,6 @@ pub(crate) async fn keep(broker: &TestBroker, name: &str) -> Kept {
         bundle,
         note,
         vkey,
-        root: checkpoint.root,
         checkpoint,
     }
 }

@@ -30,10 +30,15 @@ fn routes() -> Vec<(String, String, bool)> {
     let mut routes = Vec::new();
     for (path, methods) in document["paths"].as_object().unwrap() {
         for (method, operation) in methods.as_object().unwrap() {
-            let open = method == "get" && operation["responses"].get("200").is_some();
+            let open = method == "get"
+                && operation["responses"].get("200").is_some()
+                && operation.get("security").is_none();
             routes.push((
                 method.to_uppercase(),
-                path.replace("{request}", "req_1"),
+                path.replace("{request}", "req_1")
+                    .replace("{epoch}", "0")
+                    .replace("{id}", "gr_000000")
+                    .replace("{level}/{place}", "0/000.p/1"),
                 open,
             ));
         }

@@ -14,7 +14,11 @@ use crate::common::{broker, grant, setup};
 async fn stintd(args: &[&str]) -> (Option<i32>, String, String) {
     let args: Vec<_> = args.iter().map(|arg| (*arg).to_owned()).collect();
     let run = move || Command::new(program("stintd")).args(args).output().unwrap();
-    let Output { status, stdout, stderr } = tokio::task::spawn_blocking(run).await.unwrap();
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = tokio::task::spawn_blocking(run).await.unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
     (status.code(), text(stdout), text(stderr))
 }
@@ -26,7 +30,13 @@ fn text(path: &Path) -> &str {
 /// `stintd migrate` as the owner, with `more`.
 async fn migrate(spot: &Spot, password: &Path, more: &[&str]) -> (Option<i32>, String) {
     let url = spot.url(OWNER);
-    let mut args = vec!["migrate", "--store", &url, "--store-password-file", text(password)];
+    let mut args = vec![
+        "migrate",
+        "--store",
+        &url,
+        "--store-password-file",
+        text(password),
+    ];
     args.extend(more);
     let (code, _, said) = stintd(&args).await;
     (code, said)
@@ -46,21 +56,43 @@ async fn an_empty_database_becomes_a_ledger_that_serves() {
     assert_eq!(code, Some(0), "{said}");
     assert!(said.contains("would apply 0001 ledger"), "{said}");
     let tables = "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'";
-    assert_eq!(number(&database, tables).await, 0, "a dry run makes nothing");
+    assert_eq!(
+        number(&database, tables).await,
+        0,
+        "a dry run makes nothing"
+    );
     let (code, said) = migrate(&spot, &password, &[]).await;
     assert_eq!(code, Some(0), "{said}");
-    assert!(said.contains("applied     0001 ledger") && said.contains("schema 0 to "), "{said}");
+    assert!(
+        said.contains("applied     0001 ledger") && said.contains("schema 0 to "),
+        "{said}"
+    );
     assert!(number(&database, tables).await > 15);
     spot.tell(GRANTS).await;
     let (code, said) = migrate(&spot, &password, &[]).await;
-    assert_eq!((code, said.contains("nothing to do")), (Some(0), true), "{said}");
+    assert_eq!(
+        (code, said.contains("nothing to do")),
+        (Some(0), true),
+        "{said}"
+    );
 
     let site = folder.path().join("site");
     let url = spot.url(SERVICE);
-    let init = ["init", text(&site), "--url", "https://stint.acme.dev", "--store", &url];
-    let (code, _, said) = stintd(&[&init[..], &["--store-password-file", text(&password)]].concat()).await;
+    let init = [
+        "init",
+        text(&site),
+        "--url",
+        "https://stint.acme.dev",
+        "--store",
+        &url,
+    ];
+    let (code, _, said) =
+        stintd(&[&init[..], &["--store-password-file", text(&password)]].concat()).await;
     assert_eq!(code, Some(0), "{said}");
-    assert!(!site.join("state/stint.db").exists(), "a file beside the server");
+    assert!(
+        !site.join("state/stint.db").exists(),
+        "a file beside the server"
+    );
     let config = site.join("stint.toml");
     assert!(std::fs::read_to_string(&config).unwrap().contains(&url));
     let (code, _, said) = stintd(&["check", "-c", text(&config)]).await;
@@ -74,10 +106,19 @@ async fn an_empty_database_becomes_a_ledger_that_serves() {
     let (code, said) = doctor(&config).await;
     assert_eq!(code, Some(0), "{said:#}");
     let store = details(&said, "store");
-    assert!(store.contains("PostgreSQL 15.") && store.contains("timeline 0000000"), "{store}");
-    assert!(store.contains("synchronous_standby_names is empty"), "{store}");
+    assert!(
+        store.contains("PostgreSQL 15.") && store.contains("timeline 0000000"),
+        "{store}"
+    );
+    assert!(
+        store.contains("synchronous_standby_names is empty"),
+        "{store}"
+    );
     assert!(!store.contains("may rewrite"), "{store}");
-    assert!(details(&said, "ledger").contains("the pin knows"), "{said:#}");
+    assert!(
+        details(&said, "ledger").contains("the pin knows"),
+        "{said:#}"
+    );
     spot.remove().await;
 }
 
@@ -89,15 +130,30 @@ async fn init_says_what_is_wrong_with_a_store_and_begins_nothing() {
     let password = folder.path().join("password");
     write_secret(&password, PASSWORD.as_bytes());
     let site = folder.path().join("site");
-    let init = ["init", text(&site), "--url", "https://stint.acme.dev", "--store"];
+    let init = [
+        "init",
+        text(&site),
+        "--url",
+        "https://stint.acme.dev",
+        "--store",
+    ];
     for (url, wanted) in [
-        ("postgres://stint:secret@127.0.0.1/stint", "use [store] password"),
+        (
+            "postgres://stint:secret@127.0.0.1/stint",
+            "use [store] password",
+        ),
         ("mysql://stint@db/stint", "is not a store"),
-        ("postgres://stint@127.0.0.1/stint?sslmod=disable", "not known here: `sslmod`"),
+        (
+            "postgres://stint@127.0.0.1/stint?sslmod=disable",
+            "not known here: `sslmod`",
+        ),
     ] {
         let (code, _, said) = stintd(&[&init[..], &[url]].concat()).await;
         assert_eq!(code, Some(2), "{url}: {said}");
-        assert!(said.contains(wanted) && !said.contains("secret@"), "{url}: {said}");
+        assert!(
+            said.contains(wanted) && !said.contains("secret@"),
+            "{url}: {said}"
+        );
         assert!(!site.exists(), "{url}");
     }
     // A role that may not make the schema, on a database that has none.
@@ -106,7 +162,10 @@ async fn init_says_what_is_wrong_with_a_store_and_begins_nothing() {
         stintd(&[&init[..], &[&url, "--store-password-file", text(&password)]].concat()).await;
     assert_eq!(code, Some(2), "{said}");
     assert!(said.contains("permission denied"), "{said}");
-    assert!(!site.join("stint.toml").exists(), "a config without a ledger");
+    assert!(
+        !site.join("stint.toml").exists(),
+        "a config without a ledger"
+    );
     spot.remove().await;
 }
 
@@ -129,16 +188,22 @@ async fn a_migration_refuses_a_ledger_that_does_not_hold_together() {
 async fn the_doctor_names_what_keeps_a_server_from_serving() {
     let cluster = Cluster::start(&[]);
     let spot = cluster.database().await;
-    let mut broker = setup(&spot).start().await;
+    let mut broker = setup(&spot).real_time().start().await;
     broker.stop().await;
     let config = broker.config_file();
     let (code, well) = doctor(&config).await;
     assert_eq!(code, Some(0), "{well:#}");
 
-    spot.tell(&format!("ALTER ROLE {SERVICE} SET synchronous_commit = off")).await;
+    spot.tell(&format!(
+        "ALTER ROLE {SERVICE} SET synchronous_commit = off"
+    ))
+    .await;
     let (code, said) = doctor(&config).await;
     assert_eq!(code, Some(2));
-    assert!(details(&said, "store").contains("`synchronous_commit` reads `off`"), "{said:#}");
+    assert!(
+        details(&said, "store").contains("`synchronous_commit` reads `off`"),
+        "{said:#}"
+    );
     spot.tell(&format!("ALTER ROLE {SERVICE} RESET ALL")).await;
 
     spot.tell("GRANT UPDATE ON ledger_batch TO stint").await;
@@ -148,8 +213,12 @@ async fn the_doctor_names_what_keeps_a_server_from_serving() {
     spot.tell("CREATE TABLE kept AS SELECT * FROM _sqlx_migrations WHERE version > 5; DELETE FROM _sqlx_migrations WHERE version > 5").await;
     let (code, said) = doctor(&config).await;
     assert_eq!(code, Some(2));
-    assert!(details(&said, "store").contains("this program needs"), "{said:#}");
-    spot.tell("INSERT INTO _sqlx_migrations SELECT * FROM kept; DROP TABLE kept").await;
+    assert!(
+        details(&said, "store").contains("this program needs"),
+        "{said:#}"
+    );
+    spot.tell("INSERT INTO _sqlx_migrations SELECT * FROM kept; DROP TABLE kept")
+        .await;
 
     let password = broker.path("store.password");
     let right = std::fs::read(&password).unwrap();
@@ -157,7 +226,10 @@ async fn the_doctor_names_what_keeps_a_server_from_serving() {
     let (code, said) = doctor(&config).await;
     assert_eq!(code, Some(2));
     let failed = finding(&said, "store");
-    assert!(failed["fix"].as_str().unwrap().contains("[store] password"), "{failed}");
+    assert!(
+        failed["fix"].as_str().unwrap().contains("[store] password"),
+        "{failed}"
+    );
     std::fs::write(&password, right).unwrap();
 
     cluster.down("fast");
@@ -177,7 +249,9 @@ async fn the_program_serves_on_a_server_and_ends_in_order() {
     let mut broker = setup(&spot).real_time().start().await;
     broker.serve(None).await;
     grant(&broker).await;
-    assert!(stint_tests::process::said(&broker.path("")).contains("synchronous_standby_names is empty"));
+    assert!(
+        stint_tests::process::said(&broker.path("")).contains("synchronous_standby_names is empty")
+    );
     broker.stop().await;
     broker.serve(None).await;
     grant(&broker).await;
@@ -201,5 +275,7 @@ fn finding<'f>(findings: &'f Value, check: &str) -> &'f Value {
 fn details(findings: &Value, check: &str) -> String {
     let all = findings.as_array().unwrap().iter();
     let about = all.filter(|finding| finding["check"] == check);
-    about.map(|finding| format!("{}\n", finding["detail"].as_str().unwrap())).collect()
+    about
+        .map(|finding| format!("{}\n", finding["detail"].as_str().unwrap()))
+        .collect()
 }

@@ -36,8 +36,19 @@ async fn evidence_that_was_used_at_one_broker_is_used_up_at_all() {
     let b = a.replica("b").await.unwrap();
     let job = a.ci("acme/web");
     let token = job.token();
-    drop(job.ask("deploy", STAGING).token(&token).x509().await.granted());
-    let again = b.ci("acme/web").ask("deploy", STAGING).token(&token).x509().await;
+    drop(
+        job.ask("deploy", STAGING)
+            .token(&token)
+            .x509()
+            .await
+            .granted(),
+    );
+    let again = b
+        .ci("acme/web")
+        .ask("deploy", STAGING)
+        .token(&token)
+        .x509()
+        .await;
     assert_ne!(again.status, 201, "{}", again.text());
     b.finish().await;
     a.finish().await;

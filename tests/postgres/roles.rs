@@ -8,7 +8,9 @@ use crate::common::{broker, grant};
 
 async fn as_role(spot: &Spot, role: &str) -> PgConnection {
     let options: PgConnectOptions = spot.url(role).parse().unwrap();
-    PgConnection::connect_with(&options.password(PASSWORD)).await.unwrap()
+    PgConnection::connect_with(&options.password(PASSWORD))
+        .await
+        .unwrap()
 }
 
 #[tokio::test]
@@ -54,7 +56,11 @@ async fn no_table_is_forgotten_in_the_grants() {
     let tables = tables.fetch_all(&mut db).await.unwrap();
     assert!(tables.len() > 15, "{} tables", tables.len());
     for table in tables {
-        assert!(table.get::<bool, _>(1), "stint cannot read {}", table.get::<&str, _>(0));
+        assert!(
+            table.get::<bool, _>(1),
+            "stint cannot read {}",
+            table.get::<&str, _>(0)
+        );
     }
     db.close().await.unwrap();
     broker.finish().await;

@@ -13,10 +13,26 @@ async fn a_server_that_may_lose_what_it_committed_is_refused() {
     grant(&broker).await;
     for (setting, value, wanted) in [
         ("fsync", "off", "`fsync` reads `off`, it must be `on`"),
-        ("full_page_writes", "off", "`full_page_writes` reads `off`, it must be `on`"),
-        ("synchronous_commit", "off", "`synchronous_commit` reads `off`, it must be `on or remote_apply`"),
-        ("synchronous_commit", "local", "`synchronous_commit` reads `local`"),
-        ("synchronous_commit", "remote_write", "`synchronous_commit` reads `remote_write`"),
+        (
+            "full_page_writes",
+            "off",
+            "`full_page_writes` reads `off`, it must be `on`",
+        ),
+        (
+            "synchronous_commit",
+            "off",
+            "`synchronous_commit` reads `off`, it must be `on or remote_apply`",
+        ),
+        (
+            "synchronous_commit",
+            "local",
+            "`synchronous_commit` reads `local`",
+        ),
+        (
+            "synchronous_commit",
+            "remote_write",
+            "`synchronous_commit` reads `remote_write`",
+        ),
     ] {
         broker.stop().await;
         cluster.configure(&[(setting, value)]);
@@ -46,8 +62,14 @@ async fn what_the_role_or_the_database_sets_counts_as_much() {
         format!("ALTER ROLE {SERVICE} IN DATABASE {}", spot.name),
         format!("ALTER DATABASE {}", spot.name),
     );
-    for (whose, value) in [(&role, "off"), (&role, "local"), (&database, "off"), (&database, "local")] {
-        spot.tell(&format!("{whose} SET synchronous_commit = {value}")).await;
+    for (whose, value) in [
+        (&role, "off"),
+        (&role, "local"),
+        (&database, "off"),
+        (&database, "local"),
+    ] {
+        spot.tell(&format!("{whose} SET synchronous_commit = {value}"))
+            .await;
         let said = refused(&mut broker).await;
         let wanted = format!("`synchronous_commit` reads `{value}`");
         assert!(said.contains(&wanted), "{whose}: {said}");
@@ -75,7 +97,10 @@ async fn a_wrong_password_and_a_database_that_is_not_there_are_told_apart() {
     let elsewhere = format!("{}_not_there", spot.name);
     broker.reconfigure(&format!("/{}\"", spot.name), &format!("/{elsewhere}\""));
     let said = refused(&mut broker).await;
-    assert!(said.contains("does not exist") && said.contains(&elsewhere), "{said}");
+    assert!(
+        said.contains("does not exist") && said.contains(&elsewhere),
+        "{said}"
+    );
     broker.reconfigure(&format!("/{elsewhere}\""), &format!("/{}\"", spot.name));
     broker.restart().await.unwrap();
     grant(&broker).await;
@@ -99,9 +124,16 @@ async fn a_schema_that_is_another_programs_is_refused_and_left_as_it_is() {
     .await;
     let said = refused(&mut broker).await;
     assert!(said.contains("has schema 9999"), "{said}");
-    assert!(said.contains("install the version that migrated it"), "{said}");
-    spot.tell("DELETE FROM _sqlx_migrations WHERE version = 9999").await;
-    spot.tell(&format!("DELETE FROM _sqlx_migrations WHERE version = {newest}")).await;
+    assert!(
+        said.contains("install the version that migrated it"),
+        "{said}"
+    );
+    spot.tell("DELETE FROM _sqlx_migrations WHERE version = 9999")
+        .await;
+    spot.tell(&format!(
+        "DELETE FROM _sqlx_migrations WHERE version = {newest}"
+    ))
+    .await;
     let said = refused(&mut broker).await;
     assert!(said.contains("run `stintd migrate`"), "{said}");
     let found = stint_tests::database::number(&database, schema).await;
@@ -111,6 +143,9 @@ async fn a_schema_that_is_another_programs_is_refused_and_left_as_it_is() {
     let empty = cluster.empty_database().await;
     let error = setup(&empty).try_start().await.unwrap_err();
     let said = crate::common::chain(&error);
-    assert!(said.contains("permission denied"), "{SERVICE} is not {OWNER}: {said}");
+    assert!(
+        said.contains("permission denied"),
+        "{SERVICE} is not {OWNER}: {said}"
+    );
     empty.remove().await;
 }

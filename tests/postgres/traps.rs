@@ -6,7 +6,7 @@ use std::time::Duration;
 use stint_tests::clock::eventually;
 use stint_tests::database::{Database, number};
 use stint_tests::proxy::{Proxy, Way};
-use stint_tests::{TestBroker, together};
+use stint_tests::{TestBroker, keys, together};
 use stint_wire::Code;
 
 use crate::common::{STAGING, broker, grant};
@@ -17,12 +17,27 @@ async fn clients_that_hang_up_in_the_middle_leave_no_transaction_behind() {
     let cluster = stint_tests::postgres::Cluster::shared().await;
     let spot = cluster.database().await;
     let proxy = Proxy::to(spot.port).await;
-    let broker = TestBroker::with().on_server(&spot, proxy.port()).start().await;
+    let broker = TestBroker::with()
+        .on_server(&spot, proxy.port())
+        .start()
+        .await;
     // Slow enough that most are gone while the broker reads.
-    proxy.set(Way::Open(Duration::from_millis(5)), Way::Open(Duration::from_millis(5)));
+    proxy.set(
+        Way::Open(Duration::from_millis(5)),
+        Way::Open(Duration::from_millis(5)),
+    );
+    let csr = keys::csr();
     let asks = (0..60).map(|at| {
-        let asked = broker.ci("acme/web").ask("deploy", STAGING).judge();
-        async move { tokio::time::timeout(Duration::from_millis(at * 2), asked).await.is_ok() }
+        let asked = broker
+            .ci("acme/web")
+            .ask("deploy", STAGING)
+            .for_csr(&csr)
+            .judge();
+        async move {
+            tokio::time::timeout(Duration::from_millis(at * 2), asked)
+                .await
+                .is_ok()
+        }
     });
     let answered = together(asks).await.into_iter().filter(|it| *it).count();
     assert!(answered < 60, "nobody hung up");
@@ -30,9 +45,18 @@ async fn clients_that_hang_up_in_the_middle_leave_no_transaction_behind() {
     let database = Database::Server(spot);
     let open = "SELECT count(*) FROM pg_stat_activity
                 WHERE datname = current_database() AND state LIKE 'idle in transaction%'";
-    eventually("nothing is in a transaction", async || number(&database, open).await == 0).await;
+    eventually("nothing is in a transaction", async || {
+        number(&database, open).await == 0
+    })
+    .await;
     // Whoever reads next reads on a clean connection: as many at once as there are.
-    let asks = (0..16).map(|_| broker.ci("acme/web").ask("deploy", STAGING).judge());
+    let asks = (0..16).map(|_| {
+        broker
+            .ci("acme/web")
+            .ask("deploy", STAGING)
+            .for_csr(&csr)
+            .judge()
+    });
     for answer in together(asks).await {
         assert_eq!(answer.status, 200, "{}", answer.text());
     }
@@ -55,7 +79,10 @@ async fn the_commit_chooses_its_isolation_and_its_limits() {
          CREATE TRIGGER look BEFORE INSERT ON ledger_batch FOR EACH ROW EXECUTE FUNCTION attack.look()",
     )
     .await;
-    let sql = format!("ALTER DATABASE {} SET default_transaction_isolation = serializable", spot.name);
+    let sql = format!(
+        "ALTER DATABASE {} SET default_transaction_isolation = serializable",
+        spot.name
+    );
     spot.tell(&sql).await;
     broker.restart().await.unwrap();
     grant(&broker).await;

@@ -17,7 +17,10 @@ async fn tls_that_is_demanded_and_not_there_is_no_connection() {
     let mut broker = setup(&spot).start().await;
     broker.stop().await;
     for mode in ["require", "verify-ca", "verify-full"] {
-        let (plain, demanding) = (format!("/{}\"", spot.name), format!("/{}?sslmode={mode}\"", spot.name));
+        let (plain, demanding) = (
+            format!("/{}\"", spot.name),
+            format!("/{}?sslmode={mode}\"", spot.name),
+        );
         broker.reconfigure(&plain, &demanding);
         let said = refused(&mut broker).await;
         assert!(said.contains("TLS"), "{mode}: {said}");
@@ -46,7 +49,12 @@ async fn the_servers_name_is_checked_against_the_root_that_is_named() {
     std::fs::write(&stranger, Pki::new(other.path()).root_pem()).unwrap();
     let plain = format!("{}/{}\"", spot.port, spot.name);
     let with = |mode: &str, root: &std::path::Path| {
-        format!("{}/{}?sslmode={mode}&sslrootcert={}\"", spot.port, spot.name, root.display())
+        format!(
+            "{}/{}?sslmode={mode}&sslrootcert={}\"",
+            spot.port,
+            spot.name,
+            root.display()
+        )
     };
     for mode in ["verify-ca", "verify-full"] {
         broker.reconfigure(&plain, &with(mode, &stranger));
@@ -69,15 +77,28 @@ async fn a_commit_whose_reply_is_lost_is_found_out_before_it_is_answered() {
     for fate in [After::Cut, After::Deaf] {
         let proxy = Proxy::to(spot.port).await;
         let fresh = cluster.database().await;
-        let broker = TestBroker::with().on_server(&fresh, proxy.port()).start().await;
+        let broker = TestBroker::with()
+            .on_server(&fresh, proxy.port())
+            .start()
+            .await;
         grant(&broker).await;
         proxy.after(b"COMMIT", fate);
         // 201 where the new connection finds the batch, 503 where it does not: never a credential without its entry.
         let answer = broker.ci("acme/web").ask("deploy", STAGING).x509().await;
-        assert!(matches!(answer.status.as_u16(), 201 | 503), "{}", answer.text());
+        assert!(
+            matches!(answer.status.as_u16(), 201 | 503),
+            "{}",
+            answer.text()
+        );
         assert!(proxy.triggered(), "no COMMIT went by");
         eventually("a grant", async || {
-            broker.ci("acme/web").ask("deploy", STAGING).x509().await.status == 201
+            broker
+                .ci("acme/web")
+                .ask("deploy", STAGING)
+                .x509()
+                .await
+                .status
+                == 201
         })
         .await;
         broker.finish_after_crash().await;
@@ -90,8 +111,14 @@ async fn a_slow_wire_is_only_slow() {
     let cluster = Cluster::shared().await;
     let spot = cluster.database().await;
     let proxy = Proxy::to(spot.port).await;
-    let broker = TestBroker::with().on_server(&spot, proxy.port()).start().await;
-    proxy.set(Way::Open(Duration::from_millis(20)), Way::Open(Duration::from_millis(20)));
+    let broker = TestBroker::with()
+        .on_server(&spot, proxy.port())
+        .start()
+        .await;
+    proxy.set(
+        Way::Open(Duration::from_millis(20)),
+        Way::Open(Duration::from_millis(20)),
+    );
     grant(&broker).await;
     grant(&broker).await;
     proxy.heal();

@@ -7,7 +7,9 @@ use stint_tests::TestBroker;
 use stint_tests::database::tamper;
 use stint_wire::Code;
 
-use crate::common::{STAGING, anchored, derived, grant, hashes, headers, parsed, root};
+use crate::common::{
+    STAGING, anchored, derived, fill, grant, hashes, headers, parsed, root, scrub,
+};
 
 fn anchor(what: &What) -> &Anchor {
     let What::Anchor(anchor) = what else {
@@ -61,10 +63,16 @@ async fn an_anchor_has_a_head_of_the_log_and_the_hash_of_what_binds() {
     let leaves = hashes(&broker, &format!("tile/0/000.p/{}", said.size)).await;
     assert_eq!(said.root, root(&leaves));
     assert_eq!(said.standing, standing(&broker, said.size).await);
-    let body = broker.operator("GET", &format!("/v1/ledger/entries/{}", entry.seq)).await.json();
+    let body = broker
+        .operator("GET", &format!("/v1/ledger/entries/{}", entry.seq))
+        .await
+        .json();
     let note = body["body"]["what"]["note"].as_str().unwrap();
     assert_eq!(Digest::of(note.as_bytes()), said.note);
-    assert_eq!((parsed(note).size, parsed(note).root), (said.size, said.root));
+    assert_eq!(
+        (parsed(note).size, parsed(note).root),
+        (said.size, said.root)
+    );
     assert_eq!((said.cosigs, said.latest), (0, None));
     broker.finish().await;
 }
@@ -78,7 +86,10 @@ async fn an_anchor_alone_brings_no_other() {
     drop(grant(&broker).await);
     let second = anchored(&broker).await;
     let kinds = headers(&broker, first.seq, second.seq).await;
-    let anchors = kinds.iter().filter(|header| header.what.kind() == "anchor").count();
+    let anchors = kinds
+        .iter()
+        .filter(|header| header.what.kind() == "anchor")
+        .count();
     assert!(anchors <= 2, "{anchors}");
     assert!(kinds.iter().any(|header| header.what.kind() == "granted"));
     broker.finish().await;
@@ -111,7 +122,10 @@ async fn what_binds_outlives_starts_from_an_anchor() {
     let said = anchor(&last.what);
     assert_eq!(said.standing, standing(&broker, said.size).await);
     let keys = headers(&broker, 0, said.size).await;
-    assert!(keys.iter().any(|it| matches!(&it.what, What::KeyAdded(it) if it.usage == KeyUse::Log)));
+    assert!(
+        keys.iter()
+            .any(|it| matches!(&it.what, What::KeyAdded(it) if it.usage == KeyUse::Log))
+    );
     broker.finish().await;
 }
 
@@ -137,7 +151,10 @@ async fn a_start_needs_no_row_that_is_derived() {
         "UPDATE ledger_cursor SET seq = 1000000",
     ] {
         assert!(tamper(&broker.database(), sql).await > 0, "{sql}");
-        broker.restart().await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+        broker
+            .restart()
+            .await
+            .unwrap_or_else(|error| panic!("{sql}: {error}"));
         assert!(is_frozen(&broker).await, "{sql}");
         broker.stop().await;
         broker.database().restore("whole").await;
@@ -162,12 +179,46 @@ async fn a_freeze_that_was_taken_away_keeps_the_broker_from_starting() {
     ] {
         assert!(tamper(&broker.database(), &sql).await > 0, "{sql}");
         let refused = broker.restart().await.unwrap_err().to_string();
-        assert!(refused.contains(&format!("entry {frozen}")), "{sql}: {refused}");
+        assert!(
+            refused.contains(&format!("entry {frozen}")),
+            "{sql}: {refused}"
+        );
         broker.database().restore("whole").await;
     }
     broker.restart().await.unwrap();
     assert!(is_frozen(&broker).await);
     broker.finish().await;
+}
+
+/// A start reads what is new and what binds; all else is the scrubber's. So it costs the same at any size.
+#[tokio::test]
+async fn a_start_from_an_anchor_does_not_read_the_whole_log() {
+    let mut broker = TestBroker::start().await;
+    freeze(&broker, "/v1/freeze").await;
+    freeze(&broker, "/v1/unfreeze").await;
+    drop(grant(&broker).await);
+    let old = crate::common::newest(&broker, "granted").await.unwrap().seq;
+    fill(&broker, old + 530).await;
+    drop(anchored(&broker).await);
+    derived(&broker).await;
+    broker.stop().await;
+    let sql = format!(
+        "UPDATE ledger_batch SET headers = zeroblob(length(headers)) WHERE first_seq = {old}"
+    );
+    assert_eq!(tamper(&broker.database(), &sql).await, 1);
+    broker.restart().await.unwrap();
+    let found = scrub(&broker).await.refused(Code::StateConflict);
+    assert!(
+        found.detail.contains(&format!("entry {old}")),
+        "{}",
+        found.detail
+    );
+    // Without the anchor the long way is taken, and finds it.
+    broker.stop().await;
+    assert!(tamper(&broker.database(), "DELETE FROM ledger_standing").await > 0);
+    let refused = broker.restart().await.unwrap_err().to_string();
+    assert!(refused.contains(&format!("entry {old}")), "{refused}");
+    broker.abandon().await;
 }
 
 /// The pin may be older or newer than the anchor; either way the log must extend it.

@@ -36,12 +36,10 @@ pub(crate) async fn headers(broker: &TestBroker, from: u64, to: u64) -> Vec<Head
     let answer = broker.operator("GET", &path).await;
     assert_eq!(answer.status, 200, "{}", answer.text());
     let lines = answer.text();
-    lines.lines().map(|line| Header::parse(line.as_bytes()).unwrap()).collect()
-}
-
-/// Whether an entry of this kind is there.
-pub(crate) async fn has(broker: &TestBroker, kind: &str) -> bool {
-    newest(broker, kind).await.is_some()
+    lines
+        .lines()
+        .map(|line| Header::parse(line.as_bytes()).unwrap())
+        .collect()
 }
 
 /// The newest entry of a kind.

@@ -22,7 +22,8 @@ fn export(broker: &TestBroker, folder: &Path) -> (i32, String) {
 
 /// The files are a whole log: every tile of the checkpoint's size, each entry of its leaf.
 fn check(folder: &Path) -> u64 {
-    let read = |path: &str| std::fs::read(folder.join(path)).unwrap_or_else(|_| panic!("no {path}"));
+    let read =
+        |path: &str| std::fs::read(folder.join(path)).unwrap_or_else(|_| panic!("no {path}"));
     let head = parsed(&String::from_utf8(read("checkpoint")).unwrap());
     let mut leaves = Vec::new();
     for tile in Tile::all(head.size) {
@@ -59,7 +60,10 @@ async fn a_folder_grows_with_the_log_and_is_whole_each_time() {
     while let Some(folder) = folders.pop() {
         for file in std::fs::read_dir(folder).unwrap() {
             let path = file.unwrap().path();
-            assert!(!path.file_name().unwrap().to_string_lossy().starts_with('.'), "{path:?}");
+            assert!(
+                !path.file_name().unwrap().to_string_lossy().starts_with('.'),
+                "{path:?}"
+            );
             if path.is_dir() {
                 folders.push(path);
             }
@@ -74,7 +78,10 @@ async fn a_file_with_other_bytes_is_kept_and_said() {
     let folder = broker.path("tiles");
     assert_eq!(export(&broker, &folder).0, 0);
     let size = check(&folder);
-    for path in [format!("tile/0/000.p/{size}"), format!("tile/entries/000.p/{size}")] {
+    for path in [
+        format!("tile/0/000.p/{size}"),
+        format!("tile/entries/000.p/{size}"),
+    ] {
         let path = folder.join(path);
         let before = std::fs::read(&path).unwrap();
         let mut other = before.clone();
@@ -107,7 +114,14 @@ async fn a_folder_of_another_ledger_is_refused() {
 async fn an_export_of_tiles_is_of_the_whole_log_into_a_folder() {
     let broker = TestBroker::start().await;
     let socket = broker.path("stintd.sock");
-    for more in [&["--from", "3"][..], &["--to", "4"], &["--kinds", "granted"], &["--since", "2"], &["-o", "-"], &[]] {
+    for more in [
+        &["--from", "3"][..],
+        &["--to", "4"],
+        &["--kinds", "granted"],
+        &["--since", "2"],
+        &["-o", "-"],
+        &[],
+    ] {
         let mut command = stint();
         command.args(["ledger", "export", "--format", "tiles", "--socket"]);
         let done = command.arg(&socket).args(more).output().unwrap();

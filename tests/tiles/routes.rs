@@ -33,14 +33,38 @@ async fn a_tile_that_was_never_published_or_is_not_spelt_so_is_not_there() {
     let size = broker.size().await;
     let wide = format!("0/000.p/{}", size + 1);
     for place in [
-        wide.as_str(), "0/000", "0/001", "0/001.p/1", "1/000", "1/000.p/1", "8/000", "0/0", "0/x000/000", "0/000.p/0",
-        "0/000.p/256", "00/000", "+0/000.p/1", "0/000.p/01", "-1/000", "data/000", "entries/000.p/1", "0/x001/000",
-        "0/x999/x999/x999/x999/x999/x999/999", "0/000.p/1/", "0/000.p",
+        wide.as_str(),
+        "0/000",
+        "0/001",
+        "0/001.p/1",
+        "1/000",
+        "1/000.p/1",
+        "8/000",
+        "0/0",
+        "0/x000/000",
+        "0/000.p/0",
+        "0/000.p/256",
+        "00/000",
+        "+0/000.p/1",
+        "0/000.p/01",
+        "-1/000",
+        "data/000",
+        "entries/000.p/1",
+        "0/x001/000",
+        "0/x999/x999/x999/x999/x999/x999/999",
+        "0/000.p/1/",
+        "0/000.p",
     ] {
         let answer = broker.get(&format!("/v1/ledger/tile/{place}")).await;
         assert_eq!(answer.refused(Code::NotFound).status, 404, "{place}");
     }
-    for path in ["/v1/ledger/entries", "/v1/ledger/entries/0", "/v1/ledger/scrub", "/v1/ledger/tile", "/v1/ledger/tile/0"] {
+    for path in [
+        "/v1/ledger/entries",
+        "/v1/ledger/entries/0",
+        "/v1/ledger/scrub",
+        "/v1/ledger/tile",
+        "/v1/ledger/tile/0",
+    ] {
         assert_eq!(broker.get(path).await.status, 404, "{path}");
     }
     broker.finish().await;
@@ -57,7 +81,9 @@ async fn sizes_inside_of_a_batch_are_not_published() {
     let commits = stint_tests::database::number(&database, sql).await;
     let mut there = 0;
     for width in 1..=size {
-        let answer = broker.get(&format!("/v1/ledger/tile/0/000.p/{width}")).await;
+        let answer = broker
+            .get(&format!("/v1/ledger/tile/0/000.p/{width}"))
+            .await;
         there += i64::from(answer.status == 200);
     }
     assert_eq!(there, commits);
@@ -69,7 +95,10 @@ async fn a_full_tile_is_kept_for_ever_and_stands_for_one_hash_above() {
     let broker = TestBroker::start().await;
     fill(&broker, 260).await;
     let full = broker.get("/v1/ledger/tile/0/000").await;
-    assert_eq!(full.header("cache-control"), "public, max-age=31536000, immutable");
+    assert_eq!(
+        full.header("cache-control"),
+        "public, max-age=31536000, immutable"
+    );
     let leaves = tile::hashes(&full.body).unwrap();
     assert_eq!(leaves.len(), 256);
     assert_eq!(hashes(&broker, "tile/1/000.p/1").await, [root(&leaves)]);
@@ -91,7 +120,9 @@ async fn the_operator_reads_the_entries_under_a_tile() {
     drop(grant(&broker).await);
     let size = broker.size().await;
     let leaves = hashes(&broker, &format!("tile/0/000.p/{size}")).await;
-    let answer = broker.operator("GET", &format!("/v1/ledger/tile/entries/000.p/{size}")).await;
+    let answer = broker
+        .operator("GET", &format!("/v1/ledger/tile/entries/000.p/{size}"))
+        .await;
     assert_eq!(answer.status, 200);
     let entries = tile::entries(&answer.body).unwrap();
     let hashed: Vec<_> = entries.iter().map(|entry| leaf_hash(entry)).collect();
@@ -99,15 +130,29 @@ async fn the_operator_reads_the_entries_under_a_tile() {
     let lines = broker.operator("GET", "/v1/ledger/entries").await;
     assert_eq!(lines.header("content-type"), "application/x-ndjson");
     let lines = lines.body;
-    let lines: Vec<_> = lines.split(|byte| *byte == b'\n').filter(|it| !it.is_empty()).collect();
+    let lines: Vec<_> = lines
+        .split(|byte| *byte == b'\n')
+        .filter(|it| !it.is_empty())
+        .collect();
     assert_eq!(lines, entries);
     // Hashes are there as well, so that one socket is enough for an export.
     for tile in Tile::all(size) {
-        let answer = broker.operator("GET", &format!("/v1/ledger/{}", tile.path())).await;
+        let answer = broker
+            .operator("GET", &format!("/v1/ledger/{}", tile.path()))
+            .await;
         assert_eq!(answer.status, 200, "{tile:?}");
     }
-    for query in ["from=5&to=5", "from=9999", "to=9999", "from=-1", "from=x", "page=2"] {
-        let answer = broker.operator("GET", &format!("/v1/ledger/entries?{query}")).await;
+    for query in [
+        "from=5&to=5",
+        "from=9999",
+        "to=9999",
+        "from=-1",
+        "from=x",
+        "page=2",
+    ] {
+        let answer = broker
+            .operator("GET", &format!("/v1/ledger/entries?{query}"))
+            .await;
         assert_eq!(answer.refused(Code::InvalidField).status, 400, "{query}");
     }
     broker.finish().await;
@@ -119,7 +164,10 @@ async fn who_reads_a_body_is_on_record() {
     let granted = grant(&broker).await;
     let seq = granted.ledger.seq;
     let before = broker.size().await;
-    let entry = broker.operator("GET", &format!("/v1/ledger/entries/{seq}")).await.json();
+    let entry = broker
+        .operator("GET", &format!("/v1/ledger/entries/{seq}"))
+        .await
+        .json();
     assert_eq!(entry["seq"], seq);
     assert_eq!(entry["header"]["id"], *granted.grant);
     assert_eq!(entry["body"]["what"]["caller"]["issuer"], "github");
@@ -131,7 +179,9 @@ async fn who_reads_a_body_is_on_record() {
     let what = serde_json::to_value(&read.what).unwrap();
     assert_eq!(what, json!({ "of": seq, "op": "body_read" }));
     for seq in ["9999", "x", "-1", "007"] {
-        let answer = broker.operator("GET", &format!("/v1/ledger/entries/{seq}")).await;
+        let answer = broker
+            .operator("GET", &format!("/v1/ledger/entries/{seq}"))
+            .await;
         assert_eq!(answer.status, 404, "{seq}");
     }
     assert_eq!(broker.size().await, before + 1);

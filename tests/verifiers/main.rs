@@ -19,5 +19,6 @@ mod mutants;
 mod node;
 mod page;
 mod signatures;
+mod texts;
 mod units;
 mod zips;

@@ -39,11 +39,8 @@ async fn sizes_never_fall() {
         .collect();
     let served: Vec<_> = logs.iter().collect();
     let mut witness = Witness::start(&served).await;
-    together((0..16_u64).map(|client| {
-        let log = &logs[client as usize % 4];
-        hammer(&witness, log, client)
-    }))
-    .await;
+    let clients = logs.iter().cycle().zip(0..16);
+    together(clients.map(|(log, client)| hammer(&witness, log, client))).await;
     for log in &logs {
         assert!(witness.shows(log).await >= 25);
     }

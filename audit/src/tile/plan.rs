@@ -149,7 +149,9 @@ fn split(span: &Range<u64>) -> Option<u64> {
 fn perfect(span: Range<u64>) -> impl Iterator<Item = Range<u64>> {
     let leaves = span.end - span.start;
     let mut start = span.start;
-    let heights = (0..64_u32).rev().filter(move |height| leaves >> height & 1 == 1);
+    let heights = (0..64_u32)
+        .rev()
+        .filter(move |height| leaves >> height & 1 == 1);
     heights.map(move |height| {
         let node = start..start + (1 << height);
         start = node.end;

@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
+use super::Options;
 use super::walk::Walked;
 use crate::bundle::Manifest;
 
@@ -91,15 +92,14 @@ pub struct Report {
 }
 
 impl Report {
-    /// `all`: every verdict is required.
     pub(super) fn new(
         manifest: &Manifest,
         walked: &Walked,
         mut verdicts: Vec<Verdict>,
-        all: bool,
+        options: &Options,
     ) -> Self {
         for verdict in &mut verdicts {
-            verdict.required = all || verdict.name.is_required(verdict.state);
+            verdict.required = options.all || verdict.name.is_required(verdict.state);
         }
         let (exit, summary) = conclude(&verdicts);
         Self {

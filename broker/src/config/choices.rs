@@ -132,6 +132,8 @@ choices! {
         Jsonl = "jsonl",
         /// OCSF 1.7.
         Ocsf = "ocsf",
+        /// The log as C2SP tiles and entry bundles, in the folder that `to` names. No bodies.
+        Tiles = "tiles",
     }
 
     /// What a caller who is denied reads of the policy.

@@ -69,6 +69,16 @@ impl Check for Sink {
             let caution = "sends what may be personal to where no erasure reaches";
             table.warn("bodies", caution, reader);
         }
+        if self.kind == SinkKind::Tiles {
+            if !matches!(self.to, SinkTo::File(_)) {
+                let wrong = Wrong::new("is no folder, and tiles are files", "file:DIR");
+                table.refuse("to", wrong, reader);
+            }
+            if !self.bodies.is_empty() {
+                let wrong = Wrong::new("has no place in tiles", "tiles are of headers");
+                table.refuse("bodies", wrong, reader);
+            }
+        }
         if self.secret.is_some() && !matches!(self.to, SinkTo::Http(_)) {
             let wrong = Wrong::new("has no receiver that reads it", "only with https");
             table.refuse("secret", wrong, reader);

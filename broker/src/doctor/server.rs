@@ -41,12 +41,18 @@ fn unreached(error: &Error) -> Finding {
         _ => None,
     };
     let fix = match code.as_deref() {
-        Some("28P01" | "28000") => "look at the user in [store] url, at [store] password and at the server's pg_hba.conf",
+        Some("28P01" | "28000") => {
+            "look at the user in [store] url, at [store] password and at the server's pg_hba.conf"
+        }
         Some("3D000") => "make the database, or mend [store] url: docs/postgres.md",
         Some("42501") => "as the owner of the tables: psql -f postgres.sql (docs/postgres.md)",
-        _ => "look at [store] url, at the network and at the server's log; docs/postgres.md has TLS",
+        _ => {
+            "look at [store] url, at the network and at the server's log; docs/postgres.md has TLS"
+        }
     };
-    let cause = error.source().map_or_else(String::new, |cause| format!(": {cause}"));
+    let cause = error
+        .source()
+        .map_or_else(String::new, |cause| format!(": {cause}"));
     Finding::failed("store", format!("{error}{cause}"), fix)
 }
 
@@ -67,13 +73,15 @@ fn judge(place: &str, seen: &ServerLook) -> Vec<Finding> {
         }
     }
     if seen.standbys.is_empty() {
-        let text = "synchronous_standby_names is empty: a lost primary takes its last commits with it";
+        let text =
+            "synchronous_standby_names is empty: a lost primary takes its last commits with it";
         let fix = "name a synchronous standby, or accept that a fail-over may need `stintd restore --accept-loss`";
         findings.push(Finding::warning("store", text, fix));
     }
     if seen.may_rewrite {
         let text = "the role of [store] url may rewrite what was recorded";
-        let fix = "serve as a role that owns no table, with the rights of postgres.sql: docs/postgres.md";
+        let fix =
+            "serve as a role that owns no table, with the rights of postgres.sql: docs/postgres.md";
         findings.push(Finding::warning("store", text, fix));
     }
     findings.extend(schema(seen.schema));
@@ -85,7 +93,11 @@ fn schema((applied, known): (i64, i64)) -> Option<Finding> {
         std::cmp::Ordering::Equal => None,
         std::cmp::Ordering::Less => {
             let text = format!("schema {applied}, this program needs {known}");
-            Some(Finding::failed("store", text, "back the database up, then: stintd migrate"))
+            Some(Finding::failed(
+                "store",
+                text,
+                "back the database up, then: stintd migrate",
+            ))
         }
         std::cmp::Ordering::Greater => {
             let text = format!("schema {applied} is newer than this program's {known}");
@@ -102,5 +114,9 @@ fn clocks(seen: &ServerLook, now: Timestamp) -> Option<Finding> {
         return None;
     }
     let text = format!("the server's clock is {apart} ms from this one");
-    Some(Finding::failed("clock", text, "set both clocks; check their time service"))
+    Some(Finding::failed(
+        "clock",
+        text,
+        "set both clocks; check their time service",
+    ))
 }

@@ -87,7 +87,16 @@ mod tests {
         for id in ["gr_agrabd", "ent_agrabdluabyadaabaeaqcaibae", "dec_000000"] {
             assert!(is_id(id), "{id}");
         }
-        for id in ["", "gr_", "gr_agrab", "agrabdluab", "gr_AGRABD", "gr_agra%d", "gr_agrabdluabyadaabaeaqcaibaee", "xx_agrabd"] {
+        for id in [
+            "",
+            "gr_",
+            "gr_agrab",
+            "agrabdluab",
+            "gr_AGRABD",
+            "gr_agra%d",
+            "gr_agrabdluabyadaabaeaqcaibaee",
+            "xx_agrabd",
+        ] {
             assert!(!is_id(id), "{id}");
         }
     }

@@ -21,7 +21,10 @@ pub(super) async fn hashes(
     State(app): State<Arc<App>>,
     Path((level, place)): Path<(String, String)>,
 ) -> Result<Response, Failure> {
-    let level = level.parse::<u8>().ok().filter(|it| it.to_string() == level);
+    let level = level
+        .parse::<u8>()
+        .ok()
+        .filter(|it| it.to_string() == level);
     let Some(tile) = level.and_then(|level| Tile::parse(level, &place)) else {
         return Ok(not_found().await.into_response());
     };
@@ -61,7 +64,10 @@ pub(super) async fn headers(
         let detail = format!("entries {from} to {to} are no range of a ledger of {size} entries");
         return Err(Problem::new(Code::InvalidField, detail).into());
     }
-    let headers = ledger.headers(from, to.min(from + PAGE)).await.map_err(failure)?;
+    let headers = ledger
+        .headers(from, to.min(from + PAGE))
+        .await
+        .map_err(failure)?;
     let mut lines = Vec::new();
     for header in headers {
         lines.extend_from_slice(&header);
@@ -84,22 +90,31 @@ pub(super) async fn entry(
     };
     let broker = Arc::clone(&app.broker);
     let read = app.detached(async move { broker.read_entry(seq, operator.uid).await });
-    let (header, body) = read.await?.map_err(|error| Failure::operator(error.to_string()))?;
+    let (header, body) = read
+        .await?
+        .map_err(|error| Failure::operator(error.to_string()))?;
     let source = Source {
         header: &header,
         body: body.as_deref(),
     };
     let event = Format::Jsonl.event(source);
-    let mut line = event.map_err(|error| Failure::operator(error.to_string()))?.line;
+    let mut line = event
+        .map_err(|error| Failure::operator(error.to_string()))?
+        .line;
     line.push(b'\n');
-    let headers = [(CONTENT_TYPE, "application/json"), (CACHE_CONTROL, "no-store")];
+    let headers = [
+        (CONTENT_TYPE, "application/json"),
+        (CACHE_CONTROL, "no-store"),
+    ];
     Ok((headers, line).into_response())
 }
 
 /// `POST /v1/ledger/scrub`: reads the whole ledger, and says how it is.
 pub(super) async fn scrub(State(app): State<Arc<App>>) -> Result<Response, Failure> {
     let broker = Arc::clone(&app.broker);
-    let seen = app.detached(async move { broker.ledger.scrub().await }).await?;
+    let seen = app
+        .detached(async move { broker.ledger.scrub().await })
+        .await?;
     let seen = seen.map_err(|finding| match finding {
         Finding::Diverged(why) => Failure::operator(format!("the ledger is diverged: {why}")),
         Finding::Store(error) => Failure::operator(error.to_string()),
@@ -115,12 +130,15 @@ pub(super) async fn scrub(State(app): State<Arc<App>>) -> Result<Response, Failu
 }
 
 /// A tile or bundle. A full one never changes; a partial one will be replaced by a wider one, and may go then.
-fn kept(tile: &Tile, bytes: Vec<u8>) -> Response {
+pub(super) fn kept(tile: &Tile, bytes: Vec<u8>) -> Response {
     let cache = match tile.width {
         WIDTH => "public, max-age=31536000, immutable",
         _ => "public, max-age=300",
     };
-    let headers = [(CONTENT_TYPE, "application/octet-stream"), (CACHE_CONTROL, cache)];
+    let headers = [
+        (CONTENT_TYPE, "application/octet-stream"),
+        (CACHE_CONTROL, cache),
+    ];
     (headers, bytes).into_response()
 }
 

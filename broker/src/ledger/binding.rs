@@ -6,9 +6,9 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use stint_audit::What;
 use stint_audit::entry::Header;
 use stint_audit::kind::{AdminOp, KeyUse};
-use stint_audit::What;
 
 /// What binds as of one size of the log.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -114,7 +114,8 @@ impl Binding {
     /// What has ended is forgotten.
     pub(super) fn prune(&mut self) {
         let now = self.last_ts;
-        self.seqs.retain(|_, until| until.is_none_or(|until| until > now));
+        self.seqs
+            .retain(|_, until| until.is_none_or(|until| until > now));
     }
 
     /// The seqs as an anchor hashes them: ascending decimals joined by LF.
@@ -124,7 +125,6 @@ impl Binding {
         let seqs: Vec<_> = seqs.map(|(seq, _)| seq.to_string()).collect();
         seqs.join("\n")
     }
-
 }
 
 /// Key sets that are kept: of 256 issuers, each may have changed a few times since another did.
@@ -136,8 +136,8 @@ mod tests {
 
     use stint_audit::Digest;
     use stint_audit::kind::{
-        Admin, CallerDisabled, Credential, Frozen, KeyAdded, KeyRetired, PolicyLoaded, Revoked, Scope,
-        Unfrozen,
+        Admin, CallerDisabled, Credential, Frozen, KeyAdded, KeyRetired, PolicyLoaded, Revoked,
+        Scope, Unfrozen,
     };
 
     use super::*;
@@ -196,8 +196,18 @@ mod tests {
 
     #[test]
     fn what_is_undone_replaced_or_over_binds_no_more() {
-        let frozen = || What::Frozen(Frozen { revokes: 0, scope: Scope::All });
-        let unfrozen = |of| What::Unfrozen(Unfrozen { of, scope: Scope::All });
+        let frozen = || {
+            What::Frozen(Frozen {
+                revokes: 0,
+                scope: Scope::All,
+            })
+        };
+        let unfrozen = |of| {
+            What::Unfrozen(Unfrozen {
+                of,
+                scope: Scope::All,
+            })
+        };
         let retired = |of| {
             What::KeyRetired(KeyRetired {
                 key: Digest::ZERO,
@@ -208,13 +218,34 @@ mod tests {
                 why: String::new(),
             })
         };
-        let enabled = |of| What::Admin(Admin { n: None, of: Some(of), op: AdminOp::CallerEnabled });
+        let enabled = |of| {
+            What::Admin(Admin {
+                n: None,
+                of: Some(of),
+                op: AdminOp::CallerEnabled,
+            })
+        };
         for (entries, text) in [
             (vec![(1, frozen()), (1, frozen()), (1, unfrozen(0))], "1"),
-            (vec![(1, key(KeyUse::Log)), (1, key(KeyUse::Ca)), (1, retired(0))], "1"),
-            (vec![(1, loaded(true)), (1, loaded(false)), (1, loaded(true))], "2"),
-            (vec![(1, What::CallerDisabled(CallerDisabled { revokes: 0 })), (1, enabled(0))], ""),
-            (vec![(1, revoked(3)), (1, revoked(4)), (3, loaded(true))], "1\n2"),
+            (
+                vec![(1, key(KeyUse::Log)), (1, key(KeyUse::Ca)), (1, retired(0))],
+                "1",
+            ),
+            (
+                vec![(1, loaded(true)), (1, loaded(false)), (1, loaded(true))],
+                "2",
+            ),
+            (
+                vec![
+                    (1, What::CallerDisabled(CallerDisabled { revokes: 0 })),
+                    (1, enabled(0)),
+                ],
+                "",
+            ),
+            (
+                vec![(1, revoked(3)), (1, revoked(4)), (3, loaded(true))],
+                "1\n2",
+            ),
         ] {
             let binding = fold(entries);
             assert_eq!(binding.text(), text);
@@ -231,13 +262,22 @@ mod tests {
     #[test]
     fn an_anchors_set_goes_on_as_the_fold_would() {
         let entries = vec![
-            (1, loaded(true)), (2, key(KeyUse::Issuer)), (3, revoked(9)), (4, revoked(2)), (5, loaded(true)),
+            (1, loaded(true)),
+            (2, key(KeyUse::Issuer)),
+            (3, revoked(9)),
+            (4, revoked(2)),
+            (5, loaded(true)),
         ];
-        let headers: Vec<_> = (0..).zip(entries).map(|(seq, (ts, what))| header(seq, ts, what)).collect();
+        let headers: Vec<_> = (0..)
+            .zip(entries)
+            .map(|(seq, (ts, what))| header(seq, ts, what))
+            .collect();
         let mut folded = Binding::default();
         headers.iter().for_each(|header| folded.follow(header));
         folded.prune();
-        let kept = headers.iter().filter(|it| folded.seqs.contains_key(&it.seq));
+        let kept = headers
+            .iter()
+            .filter(|it| folded.seqs.contains_key(&it.seq));
         let restored = Binding::restored(kept, 5, 5);
         assert_eq!(restored, folded);
     }

@@ -56,19 +56,19 @@ impl Committer {
     async fn housekeep(&mut self) -> Result<bool, sqlx::Error> {
         let now = self.clock.now().as_millis();
         let log = self.head.log().to_owned();
-        let Some(db) = &mut self.db else {
-            return Err(sqlx::Error::PoolClosed);
-        };
-        db.begin().await?;
-        let stored = trail::head(db, &log, Lock::None).await?;
-        spent::forget(db, &log, now).await?;
-        retries::forget(db, &log, now).await?;
-        db.tell("COMMIT").await?;
-        if db.engine() == Engine::Postgres {
-            return Ok(true);
-        }
-        db.tell("PRAGMA wal_checkpoint(PASSIVE)").await?;
-        let root = stored.map(|stored| stored.root);
+        let root = self.on_db(async |db| {
+            db.begin().await?;
+            let stored = trail::head(db, &log, Lock::None).await?;
+            spent::forget(db, &log, now).await?;
+            retries::forget(db, &log, now).await?;
+            db.tell("COMMIT").await?;
+            if db.engine() == Engine::Postgres {
+                return Ok(None);
+            }
+            db.tell("PRAGMA wal_checkpoint(PASSIVE)").await?;
+            Ok::<_, sqlx::Error>(stored.map(|stored| stored.root))
+        });
+        let root = root.await?;
         Ok(root.is_none_or(|root| root == self.head.root().as_bytes()))
     }
 }

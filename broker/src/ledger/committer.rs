@@ -5,15 +5,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use stint_audit::chain::MAX_BATCH;
-use stint_audit::{Batch, Digest, Head, Receipt};
+use stint_audit::{Batch, Digest, Head, Receipt, What};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::batching::take_batch;
 use super::release::{Node, Outstanding};
+use super::steady::Steady;
 use super::transaction::{Attempt, Failure, Written};
 use super::{Error, Frozen, Job, Lost, Published, Sealing, State};
 use crate::clock::{Clock, Stopwatch};
-use crate::store::engine::Trouble;
+use crate::store::engine::{Trouble, patiently};
 use crate::store::{Db, Engine, Store};
 use crate::telemetry;
 use crate::telemetry::metrics::Metrics;
@@ -28,6 +29,7 @@ pub struct Committer {
     pub(super) node: Node,
     pub(super) sealing: Sealing,
     pub(super) clock: Arc<dyn Clock>,
+    pub(super) steady: Steady,
     pub(super) queue: mpsc::Receiver<Job>,
     pub(super) says: Says,
     /// Units whose guard key was in the batch before, and those that nobody waits for.
@@ -114,7 +116,10 @@ impl Committer {
         if let Some(state) = self.no_room() {
             return self.refuse(jobs, Some(state));
         }
-        let mut raced = 0;
+        if !self.steady.now(&*self.clock).believed {
+            jobs = refuse_grants(jobs);
+        }
+        let (mut raced, mut again) = (0, self.store.engine() == Engine::Postgres);
         while !jobs.is_empty() {
             if self.db.is_none() && !self.reconnect().await {
                 return self.refuse(jobs, None);
@@ -136,6 +141,10 @@ impl Committer {
                     self.roll_back().await;
                     self.cautious = CAUTIOUS;
                     raced += 1;
+                }
+                // COMMIT was not sent: on a new connection it may be tried once more.
+                Err(Failure::Engine(_) | Failure::Late) if std::mem::take(&mut again) => {
+                    self.let_go().await;
                 }
                 Err(Failure::Engine(source)) => {
                     let state = trouble(&source);
@@ -214,16 +223,36 @@ impl Committer {
             checkpoint: checkpoint.into(),
             last_ts: self.head.last_ts(),
         });
-        self.say(match self.head.closed() {
+        self.say(self.well());
+    }
+
+    /// How a log stands whose store is well.
+    pub(super) fn well(&self) -> State {
+        match self.head.closed() {
             true => State::Closed("an `epoch` entry ended it".to_owned()),
             false => State::Open,
-        });
+        }
+    }
+
+    /// One step on the connection. A server that does not answer in time loses it: nobody knows in the middle of what
+    /// it is, and only a new one may be used.
+    pub(super) async fn on_db<T, E: From<sqlx::Error>>(
+        &mut self,
+        step: impl AsyncFnOnce(&mut Db) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let mut db = self.db.take().ok_or(sqlx::Error::PoolClosed)?;
+        let done = match db.engine() {
+            Engine::Sqlite => Some(step(&mut db).await),
+            Engine::Postgres => patiently(step(&mut db)).await,
+        };
+        let done = done.ok_or(sqlx::Error::PoolTimedOut)?;
+        self.db = Some(db);
+        done
     }
 
     pub(super) async fn roll_back(&mut self) {
-        if let Some(db) = &mut self.db
-            && let Err(source) = db.tell("ROLLBACK").await
-        {
+        let done = self.on_db(async |db| db.tell("ROLLBACK").await).await;
+        if let Err(source) = done {
             // The engine has rolled back by itself: that is what most failures of COMMIT do.
             tracing::debug!(%source, "nothing to roll back");
         }
@@ -257,6 +286,17 @@ impl Committer {
             news
         });
     }
+}
+
+/// Without the grants: the times in them are of a clock that was just set.
+fn refuse_grants(jobs: Vec<Job>) -> Vec<Job> {
+    let grants = |job: &Job| {
+        let what = job.unit.entry.as_ref().map(|sealed| &sealed.entry.what);
+        matches!(what, Some(What::Granted(_)))
+    };
+    let (grants, others) = jobs.into_iter().partition(grants);
+    answer_all(grants, || Err(Error::Unwritable));
+    others
 }
 
 fn answer_lost(jobs: Vec<Job>, lost: &[(usize, Lost)]) -> Vec<Job> {

@@ -88,7 +88,7 @@ impl Deriver {
     fn tell(&self, error: DeriveError) {
         match error {
             DeriveError::Diverged(why) => self.ledger.accuse(why),
-            DeriveError::Tile(error @ (TileError::Conflict(_) | TileError::Missing(_)))  => {
+            DeriveError::Tile(error @ (TileError::Conflict(_) | TileError::Missing(_))) => {
                 self.ledger.accuse(error.to_string());
             }
             DeriveError::Form { .. } => self.ledger.accuse(error.to_string()),
@@ -241,7 +241,9 @@ impl Deriver {
         self.binding.prune();
         let standing = self.binding.text();
         let seen = self.ledger.seen();
-        let ours = seen.newest.is_some_and(|newest| newest.size == checkpoint.size);
+        let ours = seen
+            .newest
+            .is_some_and(|newest| newest.size == checkpoint.size);
         let (cosigs, latest) = if ours { seen.cosigs } else { (0, None) };
         let anchor = Anchor {
             cosigs,
@@ -258,7 +260,9 @@ impl Deriver {
             ..Derived::default()
         };
         let writes = vec![Write::Derived(Box::new(derived))];
-        self.ledger.record(note(anchor, None, body), None, writes).await?;
+        self.ledger
+            .record(note(anchor, None, body), None, writes)
+            .await?;
         // Until it is followed itself, the next one is not due.
         self.owed.news = false;
         Ok(())

@@ -74,12 +74,13 @@ impl Committer {
             }
         }
         self.db = Some(db);
-        self.say(State::Open);
+        self.say(self.well());
         true
     }
 
     /// Follows what other replicas wrote, and finds the way back to a store that was lost.
     pub(super) async fn look_around(&mut self) {
+        self.steady.now(&*self.clock);
         self.beat().await;
         if self.store.engine() == Engine::Sqlite {
             return;

@@ -4,6 +4,8 @@
 //! Both are one transaction on a store that nobody serves: the old head is closed for ever and the new log begins, with its
 //! own name, keys and pseudonyms. A signed log is never rewound and never signed twice.
 
+use std::sync::Arc;
+
 use serde_json::{Map, Value, json};
 use stint_audit::chain::HeadParts;
 use stint_audit::kind::{
@@ -11,14 +13,16 @@ use stint_audit::kind::{
 };
 use stint_audit::{Checkpoint, Digest, Entry, Head, Header, LogKey, Pseudonyms, What};
 use thiserror::Error;
+use tokio::sync::{mpsc, watch};
 
 use super::draft::note;
 use super::keys::{EpochKeys, origin};
 use super::whole::Whole;
+use super::{Ledger, Published};
 use crate::random;
 use crate::store::requests::{self, RequestRow};
 use crate::store::trail;
-use crate::store::{Db, pages};
+use crate::store::{self, Db, pages};
 
 /// The log of a store that is in use.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -423,3 +427,52 @@ fn still_frozen(
 
 /// Entries of one batch, with room for those that stand beside them.
 const PAGE: usize = 400;
+
+impl Ledger {
+    /// The door to one epoch of this log. An earlier one only reads: it is shown under the note that was kept when it
+    /// ended. Nothing, if there is no such epoch or no note of it.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn of_epoch(&self, epoch: u64) -> Result<Option<Ledger>, store::Error> {
+        let (base, own) = parts(self.origin());
+        if epoch == own {
+            return Ok(Some(self.clone()));
+        }
+        let log = origin(base, epoch);
+        let Some((size, note)) = self.store.ended(&log).await? else {
+            return Ok(None);
+        };
+        let store = self.store.of(&log);
+        let first = store.batches(0, 1, 1).await?;
+        let first = first.iter().flat_map(trail::BatchRow::entries).next();
+        let genesis = first.and_then(|(_, header)| Header::parse(header).ok());
+        let Some(What::Genesis(genesis)) = genesis.map(|header| header.what) else {
+            return Ok(None);
+        };
+        let published = Published {
+            size: size.unsigned_abs(),
+            checkpoint: note.into(),
+            last_ts: 0,
+        };
+        Ok(Some(Ledger {
+            queue: mpsc::channel(1).0, // nobody listens: it grows no more
+            published: watch::channel(published).1,
+            cosigned: super::cosigned::Cosigned::default(),
+            tiles: super::Tiles::new(store.clone()),
+            handovers: Arc::from([]),
+            vkey: genesis.vkey.into(),
+            store,
+            ..self.clone()
+        }))
+    }
+}
+
+/// The first name of a log, and the number of its epoch.
+fn parts(log: &str) -> (&str, u64) {
+    let numbered = log.rsplit_once('/').and_then(|(base, epoch)| {
+        let number = epoch.parse::<u64>().ok().filter(|it| *it > 0)?;
+        (number.to_string() == epoch).then_some((base, number))
+    });
+    numbered.unwrap_or((log, 0))
+}

@@ -195,7 +195,10 @@ mod tests {
         std::fs::write(path.with_file_name(".3.new"), b"half").unwrap();
         std::fs::remove_file(&path).unwrap();
         assert!(create(&path, b"one").unwrap());
-        assert_eq!(std::fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
+        assert_eq!(
+            std::fs::read_dir(path.parent().unwrap()).unwrap().count(),
+            1
+        );
     }
 
     #[test]
@@ -209,7 +212,9 @@ mod tests {
 
     #[test]
     fn only_tiles_that_grew_are_written_again() {
-        let again: Vec<_> = Tile::all(70_000).filter(|tile| grew(tile, 65_600)).collect();
+        let again: Vec<_> = Tile::all(70_000)
+            .filter(|tile| grew(tile, 65_600))
+            .collect();
         assert!(again.iter().all(|tile| tile.level > 0 || tile.index >= 256));
         assert_eq!(again.iter().filter(|tile| tile.level == 0).count(), 18);
         assert_eq!(Tile::all(70_000).filter(|tile| grew(tile, 0)).count(), 277);

@@ -107,7 +107,12 @@ impl Committer {
                 }
                 // A COMMIT of ours that was answered too late: nobody was told, so nothing was handed out.
                 What::Granted(_) if *header.node == *self.node.name => {
-                    self.node.unheard.push(header.seq);
+                    self.node.unheard.insert(header.seq);
+                    self.outstanding.unheard(header.seq);
+                }
+                // And the same of what closes such a one.
+                What::SignFailed(failed) if self.node.unheard.remove(&failed.of) => {
+                    self.outstanding.released(failed.of);
                 }
                 _ => {}
             }

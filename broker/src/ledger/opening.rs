@@ -17,6 +17,7 @@ use super::pin::{self, Pin};
 use super::standing::{Frozen, SetEntry, Standing};
 use super::committer::Says;
 use super::release::{Node, Outstanding};
+use super::steady::Steady;
 use super::resume::resume;
 use super::witnesses::{self, Held};
 use super::{Deriver, Scrubber, Committer, Job, Ledger, Published, Sealing, State, Unit};
@@ -291,6 +292,7 @@ fn assemble(
     let (state, watching) = watch::channel(State::Open);
     let (freeze, frozen) = watch::channel(frozen);
     let (take, taken) = watch::channel(policy.map(|(pol, _)| pol));
+    let halts = Arc::new(watch::Sender::default());
     let outstanding = Arc::<Outstanding>::default();
     let pin = site.pin.map(|path| Pin::new(path, follow.clone()));
     let ledger = Ledger {
@@ -302,7 +304,7 @@ fn assemble(
         state: watching,
         frozen,
         policy: taken,
-        halts: Arc::new(watch::Sender::default()),
+        halts: Arc::clone(&halts),
         outstanding: Arc::clone(&outstanding),
         cosigned: super::cosigned::Cosigned::default(),
         tiles: super::Tiles::new(store.clone()),
@@ -319,6 +321,7 @@ fn assemble(
             log_key: site.log_key,
             mac: site.mac,
         },
+        steady: Steady::new(&*clock, halts),
         clock,
         queue,
         says: Says {

@@ -2,11 +2,11 @@
 //! proven under the head we signed, or nobody gets it.
 
 use stint_audit::Checkpoint;
+use stint_audit::Digest;
 use stint_audit::entry::Header;
 use stint_audit::receipt::Proof;
 use stint_audit::tile::Tile;
 use stint_audit::tree::{leaf_hash, verify_consistency, verify_inclusion};
-use stint_audit::Digest;
 
 use super::Ledger;
 use super::tiles::TileError;
@@ -122,7 +122,10 @@ impl Ledger {
         let mut next = from;
         while next < to {
             let began = next;
-            let batches = self.store.batches(signed(next), signed(to), BATCHES).await?;
+            let batches = self
+                .store
+                .batches(signed(next), signed(to), BATCHES)
+                .await?;
             let entries = batches.iter().flat_map(BatchRow::entries);
             let leaves = batches.iter().flat_map(BatchRow::leaves);
             for ((seq, header), leaf) in entries.zip(leaves) {
@@ -208,7 +211,11 @@ impl Ledger {
         for prefix in spellings(id) {
             seqs.extend(match whose {
                 Whose::Any => self.store.seqs_of_id(&prefix).await?,
-                Whose::Own(subj) => self.store.seqs_of_own_id(&prefix, &subj.to_string()).await?,
+                Whose::Own(subj) => {
+                    self.store
+                        .seqs_of_own_id(&prefix, &subj.to_string())
+                        .await?
+                }
             });
             seqs.extend(self.unindexed(&prefix, whose).await?);
         }
@@ -245,7 +252,12 @@ impl Ledger {
     /// Entries that are too new for the index.
     async fn unindexed(&self, prefix: &str, whose: Whose<'_>) -> Result<Vec<u64>, TileError> {
         let size = self.published().size;
-        let from = self.store.derived().await?.max(size.saturating_sub(NEWEST)).min(size);
+        let from = self
+            .store
+            .derived()
+            .await?
+            .max(size.saturating_sub(NEWEST))
+            .min(size);
         let headers = self.headers(from, size).await?;
         let parsed = headers.iter().filter_map(|bytes| Header::parse(bytes).ok());
         let wanted = parsed.filter(|it| it.id.starts_with(prefix) && is_theirs(it, whose));
@@ -256,13 +268,17 @@ impl Ledger {
 /// A decision's `dec_` id has the characters of the entry that records it, whatever that is (LEDGER.md §3).
 fn spellings(id: &str) -> Vec<String> {
     match id.strip_prefix("dec_") {
-        Some(rest) => ["dec_", "gr_", "req_"].map(|kind| format!("{kind}{rest}")).to_vec(),
+        Some(rest) => ["dec_", "gr_", "req_"]
+            .map(|kind| format!("{kind}{rest}"))
+            .to_vec(),
         None => vec![id.to_owned()],
     }
 }
 
 fn is_of(header: &Header, id: &str) -> bool {
-    spellings(id).iter().any(|id| header.id.starts_with(id.as_str()))
+    spellings(id)
+        .iter()
+        .any(|id| header.id.starts_with(id.as_str()))
 }
 
 fn is_theirs(header: &Header, whose: Whose<'_>) -> bool {

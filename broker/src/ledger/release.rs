@@ -31,7 +31,7 @@ pub(super) struct Node {
     row: NodeRow,
     beaten: Stopwatch,
     /// Grants of ours that another connection committed after we gave it up: nobody was told.
-    pub(super) unheard: Vec<u64>,
+    pub(super) unheard: BTreeSet<u64>,
     /// The others' last signs of life.
     others: BTreeMap<String, (NodeRow, Stopwatch)>,
 }
@@ -43,7 +43,7 @@ impl Node {
             name: name.into(),
             row: nodes::begun(name, &instance, 0, 0),
             beaten: Stopwatch::start(),
-            unheard: Vec::new(),
+            unheard: BTreeSet::new(),
             others: BTreeMap::new(),
         }
     }
@@ -63,6 +63,11 @@ impl Outstanding {
         self.set().remove(&seq);
     }
 
+    /// A grant that nobody was told of: until it is closed, the mark may not pass it.
+    pub(super) fn unheard(&self, seq: u64) {
+        self.set().insert(seq);
+    }
+
     /// All grants of ours before it were handed out, or are closed.
     fn mark(&self, size: u64) -> u64 {
         self.set().first().copied().unwrap_or(size)
@@ -80,29 +85,28 @@ impl Committer {
     /// # Errors
     /// [`Error::Unwritable`]; the log says why.
     pub(super) async fn arrive(&mut self) -> Result<(), Error> {
-        let last = self.last_life().await.map_err(unwritable)?;
+        let last = self.last_life().await?;
         self.node.row.released = last.as_ref().map_or(0, |last| last.released);
         self.node.row.seen = self.clock.now().as_millis();
         let log = self.head.log().to_owned();
-        let db = self.db.as_mut().ok_or(Error::Unwritable)?;
-        let claimed = nodes::claim(db, &log, last.as_ref(), &self.node.row).await;
-        if !claimed.map_err(|source| unwritable(source.into()))? {
+        let row = self.node.row.clone();
+        let claimed = self.on_db(async |db| nodes::claim(db, &log, last.as_ref(), &row).await);
+        if !claimed.await.map_err(|source: sqlx::Error| unwritable(source.into()))? {
             return Err(self.name_is_taken());
         }
         if last.is_some_and(|last| !last.instance.is_empty()) {
-            let mine = self.node.row.clone();
-            self.close_interrupted(&mine).await?;
+            self.close_mine().await?;
         }
         self.node.row.released = trail::signed(self.head.size());
         Ok(())
     }
 
     /// The row of the last life of this node's name, once it is surely over.
-    async fn last_life(&mut self) -> Result<Option<NodeRow>, FollowFailure> {
+    async fn last_life(&mut self) -> Result<Option<NodeRow>, Error> {
         let watch = Stopwatch::start();
         let mut first = None;
         loop {
-            let found = self.nodes().await?;
+            let found = self.nodes().await.map_err(unwritable)?;
             let found = found.into_iter().find(|row| row.node == *self.node.name);
             let over = match (&found, self.store.engine()) {
                 (None, _) | (_, Engine::Sqlite) => true,
@@ -112,7 +116,7 @@ impl Committer {
                 return Ok(found);
             }
             if first.is_some() && first != found {
-                return Err(FollowFailure::Diverged(self.name_is_taken().to_string()));
+                return Err(self.name_is_taken());
             }
             first = found;
             tokio::time::sleep(Duration::from_millis(250)).await;
@@ -125,19 +129,24 @@ impl Committer {
 
     async fn nodes(&mut self) -> Result<Vec<NodeRow>, FollowFailure> {
         let log = self.head.log().to_owned();
-        let db = self.db.as_mut().ok_or(sqlx::Error::PoolClosed)?;
-        Ok(nodes::all(db, &log).await?)
+        Ok(self.on_db(async |db| nodes::all(db, &log).await).await?)
     }
 
     /// With each commit: this life goes on, and so far its grants were handed out.
     pub(super) async fn hold_node(&mut self, db: &mut Db) -> Result<(), Failure> {
-        self.node.row.released = trail::signed(self.outstanding.mark(self.head.size()));
-        self.node.row.seen = self.clock.now().as_millis();
-        if nodes::beat(db, self.head.log(), &self.node.row).await? {
+        let row = self.marked();
+        if nodes::beat(db, self.head.log(), &row).await? {
             self.node.beaten = Stopwatch::start();
             return Ok(());
         }
         Err(Failure::Diverged(self.name_is_taken().to_string()))
+    }
+
+    /// This life's row, as far as it has come.
+    fn marked(&mut self) -> NodeRow {
+        self.node.row.released = trail::signed(self.outstanding.mark(self.head.size()));
+        self.node.row.seen = self.clock.now().as_millis();
+        self.node.row.clone()
     }
 
     /// Between commits, at most once a second: says how far the handing out has come, and on a server that this replica
@@ -148,19 +157,14 @@ impl Committer {
         if !due || !(moved || self.store.engine() == Engine::Postgres) {
             return;
         }
-        let Some(mut db) = self.db.take() else { return };
-        match self.hold_node(&mut db).await {
-            Ok(()) => self.db = Some(db),
-            Err(Failure::Engine(source)) => {
-                tracing::warn!(%source, "the sign of life was not written");
-                if self.store.engine() == Engine::Sqlite {
-                    self.db = Some(db);
-                }
-            }
-            Err(_) => {
-                self.db = Some(db);
-                self.say(super::State::Diverged(self.name_is_taken().to_string()));
-            }
+        let row = self.marked();
+        let log = self.head.log().to_owned();
+        let beaten = self.on_db(async |db| nodes::beat(db, &log, &row).await);
+        match beaten.await {
+            Ok(true) => self.node.beaten = Stopwatch::start(),
+            Ok(false) => self.say(super::State::Diverged(self.name_is_taken().to_string())),
+            Err(source @ sqlx::Error::PoolClosed) => tracing::debug!(%source, "no sign of life"),
+            Err(source) => tracing::warn!(%source, "the sign of life was not written"),
         }
     }
 
@@ -168,24 +172,20 @@ impl Committer {
     pub(super) async fn leave(&mut self) {
         self.close_unheard().await;
         let log = self.head.log().to_owned();
-        let last = NodeRow {
-            released: trail::signed(self.outstanding.mark(self.head.size())),
-            seen: self.clock.now().as_millis(),
-            ..self.node.row.clone()
-        };
+        let last = self.marked();
         let settled = last.released == trail::signed(self.head.size());
-        let Some(db) = &mut self.db else { return };
-        let left = match settled {
+        let left = self.on_db(async |db| match settled {
             true => nodes::end(db, &log, &last).await,
             false => nodes::beat(db, &log, &last).await,
-        };
-        if let Err(source) = left {
+        });
+        if let Err(source) = left.await {
             tracing::warn!(%source, "the end of this life was not written");
         }
-        if db.engine() == Engine::Sqlite
-            && let Err(source) = db.tell("PRAGMA wal_checkpoint(TRUNCATE)").await
-        {
-            tracing::warn!(%source, "the write-ahead log was left for the next start");
+        if self.store.engine() == Engine::Sqlite {
+            let moved = self.on_db(async |db| db.tell("PRAGMA wal_checkpoint(TRUNCATE)").await);
+            if let Err(source) = moved.await {
+                tracing::warn!(%source, "the write-ahead log was left for the next start");
+            }
         }
     }
 
@@ -196,9 +196,24 @@ impl Committer {
             let closed = self.close_one(seq, None).await;
             if let Err(error) = closed {
                 tracing::warn!(%error, seq, "an interrupted grant is not closed yet");
-                self.node.unheard.push(seq);
+                self.node.unheard.insert(seq);
+            } else {
+                self.outstanding.released(seq);
             }
         }
+    }
+
+    /// Closes what the last life of this name left open. The first of these commits moves our mark, so all of them hold
+    /// it back: a start that is cut off here leaves the rest for the next one.
+    async fn close_mine(&mut self) -> Result<(), Error> {
+        let mine = self.node.row.clone();
+        let open = self.unreleased(&mine).await.map_err(unwritable)?;
+        open.iter().for_each(|seq| self.outstanding.unheard(*seq));
+        for seq in open {
+            self.close_one(seq, None).await?;
+            self.outstanding.released(seq);
+        }
+        Ok(())
     }
 
     /// Looks after replicas that fell silent: what they may not have handed out is closed for them.
@@ -223,14 +238,14 @@ impl Committer {
                 continue;
             }
             let log = self.head.log().to_owned();
-            let Some(db) = &mut self.db else { return };
-            if let Err(source) = nodes::end_silent(db, &log, &row).await {
+            let ended = self.on_db(async |db| nodes::end_silent(db, &log, &row).await);
+            if let Err(source) = ended.await {
                 tracing::warn!(%source, "the end of a silent replica was not written");
             }
         }
     }
 
-    /// One `sign_failed interrupted` for each grant of a life that is over and was not seen handed out.
+    /// One `sign_failed interrupted` for each grant of another's life that is over and was not seen handed out.
     async fn close_interrupted(&mut self, dead: &NodeRow) -> Result<(), Error> {
         let grants = self.unreleased(dead).await.map_err(unwritable)?;
         let mut was = dead.released;
@@ -242,11 +257,7 @@ impl Committer {
                 was,
                 now,
             };
-            if *dead.node == *self.node.name {
-                self.close_one(seq, None).await?;
-            } else {
-                self.close_one(seq, Some(mark)).await?;
-            }
+            self.close_one(seq, Some(mark)).await?;
             was = now;
         }
         Ok(())
@@ -267,8 +278,8 @@ impl Committer {
         let (mut next, end) = (dead.released, trail::signed(self.head.size()));
         let log = self.head.log().to_owned();
         while next < end {
-            let db = self.db.as_mut().ok_or(sqlx::Error::PoolClosed)?;
-            let batches = trail::batches(&mut *db, &log, (next, end), PAGE).await?;
+            let page = self.on_db(async |db| trail::batches(db, &log, (next, end), PAGE).await);
+            let batches = page.await?;
             for (seq, bytes) in batches.iter().flat_map(trail::BatchRow::entries) {
                 next = next.max(trail::signed(seq) + 1);
                 follow_grant(&mut open, (seq, bytes), dead);
@@ -283,17 +294,22 @@ impl Committer {
 
     async fn interrupted(&mut self, seq: u64) -> Result<Entry, FollowFailure> {
         let log = self.head.log().to_owned();
-        let db = self.db.as_mut().ok_or(sqlx::Error::PoolClosed)?;
         let at = trail::signed(seq);
-        let batches = trail::batches(&mut *db, &log, (at, at + 1), 1).await?;
-        let found = batches.iter().flat_map(trail::BatchRow::entries);
-        let header = found.into_iter().find(|(of, _)| *of == seq);
-        let header = header.and_then(|(_, bytes)| Header::parse(bytes).ok());
-        let header = header
-            .ok_or_else(|| FollowFailure::Diverged(format!("entry {seq} is not in the store")))?;
+        let (header, body) = self
+            .on_db(async |db| {
+                let batches = trail::batches(&mut *db, &log, (at, at + 1), 1).await?;
+                let mut found = batches.iter().flat_map(trail::BatchRow::entries);
+                let header = found.find(|(of, _)| *of == seq);
+                let header = header.and_then(|(_, bytes)| Header::parse(bytes).ok());
+                let missing = || FollowFailure::Diverged(format!("entry {seq} is not in the store"));
+                let header = header.ok_or_else(missing)?;
+                // The body may have been erased: then the grant is named by its id alone.
+                let body = body_of(db, &header).await.ok();
+                Ok::<_, FollowFailure>((header, body))
+            })
+            .await?;
         let mut what = Map::new();
-        // The body may have been erased: then the grant is named by its id alone.
-        if let Ok(body) = body_of(db, &header).await {
+        if let Some(body) = body {
             let kept = ["serial", "jti", "signer"];
             let kept = kept.into_iter().filter_map(|name| Some((name, body.what.get(name)?)));
             what.extend(kept.map(|(name, value)| (name.to_owned(), value.clone())));

@@ -85,18 +85,17 @@ impl Short<'_> {
         };
         let header = Header::parse(&bytes).ok();
         Ok(match header.map(|header| header.what) {
-            Some(What::Anchor(anchor)) if (1..=seq).contains(&anchor.size) => Some(Found {
-                seq,
-                bytes,
-                anchor,
-            }),
+            Some(What::Anchor(anchor)) if (1..=seq).contains(&anchor.size) => {
+                Some(Found { seq, bytes, anchor })
+            }
             _ => None,
         })
     }
 
     /// Whether the tree under the anchor extends the pin, or is to be found in the entries since.
     async fn extends_pin(&self, anchor: &Anchor) -> Result<bool, OpenError> {
-        let Some((size, root)) = self.pin.filter(|(size, _)| (1..anchor.size).contains(size)) else {
+        let Some((size, root)) = self.pin.filter(|(size, _)| (1..anchor.size).contains(size))
+        else {
             return Ok(true);
         };
         let proof = readable(self.tiles.consistency(size, anchor.size).await)?;
@@ -136,9 +135,8 @@ impl Short<'_> {
         };
         let path = readable(self.tiles.inclusion(seq, anchor.size).await)?;
         let leaf = leaf_hash(&bytes);
-        let holds = |path: &Vec<Digest>| {
-            verify_inclusion(&leaf, seq, anchor.size, path, &anchor.root)
-        };
+        let holds =
+            |path: &Vec<Digest>| verify_inclusion(&leaf, seq, anchor.size, path, &anchor.root);
         Ok(match path.filter(holds) {
             Some(_) => Header::parse(&bytes).ok(),
             None => None,
@@ -200,9 +198,13 @@ struct Walk {
 
 impl Walk {
     fn new(tree: Frontier, standing: Standing, pin: Option<(u64, Digest)>) -> Self {
-        let at_pin = pin.filter(|(size, _)| *size == tree.size()).map(|_| tree.root());
+        let at_pin = pin
+            .filter(|(size, _)| *size == tree.size())
+            .map(|_| tree.root());
         // What is pinned below the beginning was proven already.
-        let at_pin = at_pin.or(pin.filter(|(size, _)| *size < tree.size()).map(|(_, root)| root));
+        let at_pin = at_pin.or(pin
+            .filter(|(size, _)| *size < tree.size())
+            .map(|(_, root)| root));
         Self {
             tree,
             standing,
@@ -247,7 +249,10 @@ impl Walk {
                 None => self.odd = self.odd.or(Some(seq)),
             }
             self.tree.push(leaf);
-            if self.pin.is_some_and(|(pinned, _)| pinned == self.tree.size()) {
+            if self
+                .pin
+                .is_some_and(|(pinned, _)| pinned == self.tree.size())
+            {
                 self.at_pin = Some(self.tree.root());
             }
         }

@@ -95,11 +95,16 @@ impl Scrubber {
                 Ok(seen) => {
                     self.metrics.scrubbed(self.clock.now());
                     if seen.mended > 0 {
-                        tracing::warn!(rows = seen.mended, "the scrubber made rows of the index or tiles again");
+                        tracing::warn!(
+                            rows = seen.mended,
+                            "the scrubber made rows of the index or tiles again"
+                        );
                     }
                 }
                 Err(Finding::Diverged(why)) => self.ledger.accuse(why),
-                Err(error) => tracing::warn!(%error, "the scrubber did not come to the end of the ledger"),
+                Err(error) => {
+                    tracing::warn!(%error, "the scrubber did not come to the end of the ledger")
+                }
             }
         }
     }
@@ -131,7 +136,10 @@ impl Ledger {
             }
         }
         if walk.root() != checkpoint.root {
-            let why = format!("the entries do not give the root of checkpoint {}", checkpoint.size);
+            let why = format!(
+                "the entries do not give the root of checkpoint {}",
+                checkpoint.size
+            );
             return Err(Finding::Diverged(why));
         }
         self.later_erasures(&mut walk).await?;
@@ -140,7 +148,10 @@ impl Ledger {
 
     async fn page(&self, walk: &mut Walk, size: u64) -> Result<(), Finding> {
         let at = walk.at();
-        let batches = self.store.batches(signed(at), signed(size), BATCHES).await?;
+        let batches = self
+            .store
+            .batches(signed(at), signed(size), BATCHES)
+            .await?;
         let end = batches.last().map_or(at, |batch| {
             let entries = u64::try_from(batch.hashes.len() / 32).unwrap_or(0);
             batch.first_seq.unsigned_abs().saturating_add(entries)

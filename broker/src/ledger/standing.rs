@@ -158,7 +158,9 @@ impl Standing {
     /// The newest sets, newest first.
     pub(super) async fn sets(&self, store: &Store) -> Result<Vec<SetEntry>, OpenError> {
         let mut sets = Vec::new();
-        for header in self.of(|what| matches!(what, What::KeyAdded(it) if it.usage == KeyUse::Issuer)) {
+        for header in
+            self.of(|what| matches!(what, What::KeyAdded(it) if it.usage == KeyUse::Issuer))
+        {
             let What::KeyAdded(added) = &header.what else {
                 continue;
             };
@@ -174,7 +176,10 @@ impl Standing {
 
     /// The headers that bind, of some kinds.
     fn of(&self, wanted: impl Fn(&What) -> bool) -> impl Iterator<Item = &Header> {
-        let bind = self.headers.values().filter(|it| self.binding.holds(it.seq));
+        let bind = self
+            .headers
+            .values()
+            .filter(|it| self.binding.holds(it.seq));
         bind.filter(move |header| wanted(&header.what))
     }
 }

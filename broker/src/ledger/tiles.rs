@@ -117,7 +117,9 @@ impl Tiles {
                 return Ok(prefix(hashes, tile));
             }
         }
-        let found = self.store.tiles(tile.level, tile.index, tile.index.saturating_add(1));
+        let found = self
+            .store
+            .tiles(tile.level, tile.index, tile.index.saturating_add(1));
         let found = found.await?.into_iter().next();
         match found.map(|(_, bytes)| tile::hashes(&bytes)) {
             Some(Some(hashes)) if hashes.len() == FULL => Ok(prefix(&hashes, tile)),
@@ -195,7 +197,10 @@ impl Tiles {
             if growing.unwritten.len() >= STEP {
                 return Err(TileError::Growing(at, size));
             }
-            let batches = self.store.batches(signed(at), signed(size), BATCHES).await?;
+            let batches = self
+                .store
+                .batches(signed(at), signed(size), BATCHES)
+                .await?;
             growing.take(at, size, &batches)?;
         }
     }
@@ -206,7 +211,10 @@ impl Tiles {
         let mut levels = vec![Vec::new()];
         for level in 1..8_u8 {
             let end = at >> (8 * u32::from(level));
-            let rows = self.store.tiles(level - 1, end / WIDTH * WIDTH, end).await?;
+            let rows = self
+                .store
+                .tiles(level - 1, end / WIDTH * WIDTH, end)
+                .await?;
             let hashes = rows.iter().map(|(_, bytes)| {
                 let hashes = tile::hashes(bytes)?;
                 tile::parent(&hashes)
@@ -223,7 +231,9 @@ impl Tiles {
     pub(super) async fn unwritten(&self) -> Vec<(Tile, Vec<Digest>)> {
         let growing = self.growing.lock().await;
         let tiles = growing.unwritten.iter().take(STEP);
-        tiles.map(|(tile, hashes)| (*tile, hashes.clone())).collect()
+        tiles
+            .map(|(tile, hashes)| (*tile, hashes.clone()))
+            .collect()
     }
 
     /// These are rows now.
@@ -247,7 +257,11 @@ impl Tiles {
     /// The frontier of the whole edge.
     pub(super) async fn tip(&self) -> Frontier {
         let growing = self.growing.lock().await;
-        growing.edge.as_ref().map(Edge::frontier).unwrap_or_default()
+        growing
+            .edge
+            .as_ref()
+            .map(Edge::frontier)
+            .unwrap_or_default()
     }
 
     /// Forgets what was read: the next reader begins with the entries themselves.
@@ -256,7 +270,6 @@ impl Tiles {
         growing.edge = Some(Edge::default());
         growing.unwritten.clear();
     }
-
 }
 
 impl Growing {

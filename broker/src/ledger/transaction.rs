@@ -7,7 +7,6 @@ use super::committer::{Committer, trouble};
 use super::follow::FollowFailure;
 use super::rows::{Effects, Guards, hold_histories};
 use super::{Frozen, Job, Lost, State, Unit};
-use crate::clock::Clock;
 use crate::store::engine::patiently;
 use crate::store::{Db, Engine, Write, trail};
 
@@ -101,7 +100,7 @@ impl Committer {
                 standing,
             }));
         }
-        let now = millis(&*self.clock);
+        let now = self.steady.now(&*self.clock).millis;
         let batch = self.head.extend_sealed(&self.node.name, now, &entries)?;
         self.hold_node(db).await?;
         let mac = batch.head().mac(&self.sealing.mac);
@@ -223,11 +222,6 @@ fn takes_force(unit: &Unit) -> Option<Digest> {
         What::PolicyLoaded(loaded) if loaded.ok => entry.pol,
         _ => None,
     }
-}
-
-/// The commit's own time: the ledger counts from 1970, a clock before it counts as 1970.
-pub(super) fn millis(clock: &dyn Clock) -> u64 {
-    u64::try_from(clock.now().as_millis()).unwrap_or(0)
 }
 
 impl From<ExtendError> for Failure {

@@ -24,9 +24,9 @@ use super::cosigned::Shown;
 use super::{Halt, Ledger, Published};
 use crate::clock::{Clock, Stopwatch};
 use crate::config::{self, Unwitnessed, asked_at};
-use crate::store::{self, Store};
 use crate::store::cursors::{Cursor, Turn};
 use crate::store::notes::{NoteRow, Notes};
+use crate::store::{self, Store};
 use crate::telemetry::metrics::Metrics;
 
 use client::{Said, Silent, WitnessClient};
@@ -131,7 +131,7 @@ impl Watchers {
             trouble: Some("not asked yet".to_owned()),
             line: None,
         });
-        Witnesses {
+        let witnesses = Witnesses {
             peers: peers.collect(),
             since: clock.now(),
             last: Stopwatch::start(),
@@ -143,7 +143,10 @@ impl Watchers {
             ledger,
             clock,
             metrics,
-        }
+        };
+        // Whoever waits for them knows from here on that there are some.
+        witnesses.publish(None);
+        witnesses
     }
 }
 
@@ -177,6 +180,9 @@ struct Peer {
     line: Option<(Signature, u64)>,
     trouble: Option<String>,
 }
+
+/// How many cosignatures a quorum has, and the newest of their times, in seconds since 1970.
+type Quorum = (u64, Option<u64>);
 
 /// How one witness came out of a round.
 #[derive(Debug)]
@@ -239,7 +245,7 @@ impl Witnesses {
     /// Of several replicas one asks. Who cannot find out asks too: that costs no more than a 409.
     async fn is_ours(&mut self) -> bool {
         let now = self.clock.now().as_millis();
-        match self.turn.take(now, now + LEASE.as_millis() as i64).await {
+        match self.turn.take(now, now + LEASE_MS).await {
             Ok(Turn::Ours(_)) => true,
             Ok(Turn::Theirs(_)) => false,
             Err(error) => {
@@ -277,14 +283,18 @@ impl Witnesses {
             if let Some(newest) = self.quorum(&note) {
                 let seconds = i64::try_from(newest.1.unwrap_or(0)).unwrap_or(0);
                 self.since = Timestamp::from_millis(seconds.saturating_mul(1_000));
-                self.publish(Some((checkpoint.size, text.into(), newest)));
+                let shown = Shown {
+                    size: checkpoint.size,
+                    checkpoint: text.into(),
+                };
+                self.publish(Some((shown, newest)));
                 return;
             }
         }
     }
 
     /// How many cosignatures a note has and the newest time among them, if they meet a quorum that asks for any.
-    fn quorum(&self, note: &Note) -> Option<(u64, Option<u64>)> {
+    fn quorum(&self, note: &Note) -> Option<Quorum> {
         let policy = self.watchers.policy.as_ref()?;
         let found = policy.judge(note).ok()?;
         let count = u64::try_from(found.by.len() + found.beside.len()).unwrap_or(u64::MAX);
@@ -370,15 +380,19 @@ impl Witnesses {
         if quorum.is_some() {
             self.since = now;
         }
-        self.publish(quorum.map(|quorum| (published.size, text.into(), quorum)));
+        let shown = Shown {
+            size: published.size,
+            checkpoint: text.into(),
+        };
+        self.publish(quorum.map(|quorum| (shown, quorum)));
     }
 
     /// Tells everybody where we stand; without a new quorum, the last one stays.
-    fn publish(&self, quorum: Option<(u64, Arc<str>, (u64, Option<u64>))>) {
+    fn publish(&self, quorum: Option<(Shown, Quorum)>) {
         let mut seen = self.ledger.seen();
-        if let Some((size, checkpoint, cosigs)) = quorum {
-            seen.newest = Some(Shown { size, checkpoint });
-            seen.cosigs = cosigs;
+        if let Some((newest, quorum)) = quorum {
+            seen.newest = Some(newest);
+            seen.cosigs = quorum;
             seen.since = Some(self.since);
         }
         let state = |peer: &Peer| (Arc::clone(&peer.client.name), peer.trouble.clone());
@@ -528,7 +542,7 @@ pub(super) async fn published(
 /// The name of the turn among replicas.
 const TURN: &str = "witnesses";
 /// How long a turn is kept without a word: three rounds at the slowest.
-const LEASE: Duration = Duration::from_secs(30);
+const LEASE_MS: i64 = 30_000;
 /// LEDGER.md §10: at most so long between two tries.
 const IDLE: Duration = Duration::from_secs(10);
 /// How far ahead of our clock a witness's may be, in seconds (LEDGER.md §11).

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
-use stint_broker::config::{self, Config};
 use stint_broker::clock::{Clock as _, SystemClock};
+use stint_broker::config::{self, Config};
 use stint_broker::migrate::{self, Plan};
 use stint_broker::relocate;
 use stint_broker::store::Location;
@@ -62,10 +62,15 @@ pub(crate) async fn migrate(args: Migrate) -> anyhow::Result<ExitCode> {
     let (plan, logs) = migrate::migrate(&location).await?;
     show(&plan, "applied");
     for log in logs {
-        say(&format!("ledger    {}: {} entries, root {}, before and after", log.log, log.size, log.root));
+        say(&format!(
+            "ledger    {}: {} entries, root {}, before and after",
+            log.log, log.size, log.root
+        ));
     }
     if matches!(location, Location::Server(_)) && !plan.steps.is_empty() {
-        say("next      as its owner: psql -f postgres.sql (docs/postgres.md), so that the role that serves may use it");
+        say(
+            "next      as its owner: psql -f postgres.sql (docs/postgres.md), so that the role that serves may use it",
+        );
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -86,7 +91,10 @@ async fn relocate(args: &Migrate, to: &str) -> anyhow::Result<ExitCode> {
         (relocate::rehearse(&config, &server).await?, "would move")
     } else {
         let now = SystemClock.now().as_millis();
-        (relocate::relocate(&config, &server, now, &mut progress).await?, "moved")
+        (
+            relocate::relocate(&config, &server, now, &mut progress).await?,
+            "moved",
+        )
     };
     say(&format!(
         "{done:<9} {}: {} entries, {} bodies ({} erased before) to {}\n\
@@ -107,7 +115,12 @@ fn show(plan: &Plan, done: &str) {
     for (number, name) in &plan.steps {
         say(&format!("{done:<11} {number:04} {name}"));
     }
-    let Plan { place, found, wanted, .. } = plan;
+    let Plan {
+        place,
+        found,
+        wanted,
+        ..
+    } = plan;
     say(&match plan.steps.as_slice() {
         [] => format!("ok        {place}: schema {found}, nothing to do"),
         [..] => format!("ok        {place}: schema {found} to {wanted}"),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
-use stint_broker::clock::{Clock as _, SystemClock};
+use stint_broker::clock::SystemClock;
 use stint_broker::config::WitnessConfig;
 use stint_broker::http::listen::phase;
 use stint_broker::witness::{self, Evidence, Service, init};

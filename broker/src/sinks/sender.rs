@@ -133,11 +133,22 @@ impl Sender {
 
     /// Sends the next entries; the new place.
     async fn forward(&mut self, at: u64) -> Result<u64, Stop> {
+        if let Way::Tiles(tiles) = &self.way {
+            // Each size leaves partial tiles behind: not for every commit.
+            tokio::time::sleep(self.heartbeat.min(LEASE / 3)).await;
+            let next = tiles.extend(at).await?;
+            return self.moved(at, next.max(at)).await;
+        }
         // A little later there is more to send at once.
         tokio::time::sleep(LINGER).await;
         let events = self.feed.page(at, self.most).await?;
         let next = at.saturating_add(u64::try_from(events.len()).unwrap_or(u64::MAX));
         self.deliver(events).await?;
+        self.moved(at, next).await
+    }
+
+    /// All before `next` has arrived.
+    async fn moved(&mut self, at: u64, next: u64) -> Result<u64, Stop> {
         if !self.cursor.advance(at, next).await? {
             return Err(Stop::Lost);
         }

@@ -10,7 +10,7 @@ mod http;
 mod syslog;
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use thiserror::Error;
@@ -20,7 +20,8 @@ use self::http::Http;
 use self::syslog::Syslog;
 use super::format::{Event, Format};
 use crate::authenticate::crypto;
-use crate::config::{self, SecretError, SinkTo};
+use crate::config::{self, SecretError, SinkKind, SinkTo};
+use crate::ledger::{FolderError, Ledger};
 
 /// A way out.
 #[derive(Debug)]
@@ -28,6 +29,24 @@ pub(super) enum Way {
     File(File),
     Http(Http),
     Syslog(Syslog),
+    Tiles(Tiles),
+}
+
+/// The log itself as files, not events of it.
+#[derive(Debug)]
+pub(super) struct Tiles {
+    ledger: Ledger,
+    folder: PathBuf,
+}
+
+impl Tiles {
+    /// Brings the folder up to the newest checkpoint; gives its size.
+    ///
+    /// # Errors
+    /// [`Trouble::Folder`].
+    pub(super) async fn extend(&self, from: u64) -> Result<u64, Trouble> {
+        Ok(self.ledger.write_folder(&self.folder, from).await?)
+    }
 }
 
 /// Why a delivery did not arrive, for the operator.
@@ -36,6 +55,9 @@ pub(super) enum Trouble {
     /// A file or a connection failed.
     #[error("{0}")]
     Io(#[from] io::Error),
+    /// The folder of tiles cannot be brought up to date.
+    #[error("{0}")]
+    Folder(#[from] FolderError),
     /// The file is not one that entries go into.
     #[error("it is {0}")]
     NoFile(&'static str),
@@ -85,7 +107,15 @@ impl Way {
     ///
     /// # Errors
     /// [`SetupError`].
-    pub(super) fn new(config: &config::Sink, format: Format) -> Result<Way, SetupError> {
+    pub(super) fn new(
+        config: &config::Sink,
+        format: Format,
+        ledger: &Ledger,
+    ) -> Result<Way, SetupError> {
+        if let (SinkKind::Tiles, SinkTo::File(folder)) = (config.kind, &config.to) {
+            let (ledger, folder) = (ledger.clone(), folder.clone());
+            return Ok(Way::Tiles(Tiles { ledger, folder }));
+        }
         crypto::ensure_tls();
         let timeout = Duration::from_secs(config.timeout.as_u32().into());
         let roots = config.ca_file.as_deref().map(read_roots).transpose()?;
@@ -116,6 +146,8 @@ impl Way {
             Way::File(file) => file.append(events).await,
             Way::Http(http) => http.post(&events).await,
             Way::Syslog(syslog) => syslog.send(&events).await,
+            // Its checkpoint is its heartbeat.
+            Way::Tiles(_) => Ok(()),
         }
     }
 
@@ -124,7 +156,7 @@ impl Way {
         match self {
             Way::File(file) => file.reopen(),
             // Each delivery reads its secret and makes its connection anew.
-            Way::Http(_) | Way::Syslog(_) => {}
+            Way::Http(_) | Way::Syslog(_) | Way::Tiles(_) => {}
         }
     }
 }

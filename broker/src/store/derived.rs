@@ -130,7 +130,10 @@ impl Store {
             "SELECT seq FROM ledger_index WHERE log = $1 AND id >= $2 AND id < $3
              ORDER BY id LIMIT 2",
         );
-        let found = found.bind(self.log()).bind(prefix).bind(format!("{prefix}~"));
+        let found = found
+            .bind(self.log())
+            .bind(prefix)
+            .bind(format!("{prefix}~"));
         self.seqs(found.fetch_all(self.readers()).await)
     }
 

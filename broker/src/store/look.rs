@@ -84,14 +84,22 @@ pub(crate) async fn look_at_server(server: &Server, log: &str) -> Result<ServerL
     if schema.0 > 0 {
         let rights = query(RIGHTS).fetch_one(&mut db).await.map_err(failed)?;
         may_rewrite = rights.try_get::<i64>(0).map_err(failed)? != 0;
-        let row = query("SELECT size, last_ts FROM ledger_head WHERE log = $1").bind(log);
+        let row = query(
+            "SELECT size, last_ts FROM ledger_head
+             WHERE log = $1 OR log = $1 || '/' || CAST(epoch AS TEXT) ORDER BY epoch DESC LIMIT 1",
+        )
+        .bind(log);
         let row = row.fetch_optional(&mut db).await.map_err(failed)?;
         let row = row.map(|row| Ok((row.try_get(0)?, row.try_get(1)?)));
         head = row.transpose().map_err(failed)?;
     }
     let text = |at: usize| here.try_get::<String>(at).map_err(failed);
-    let (version, synchronous_commit, standbys, timeline) = (text(2)?, text(3)?, text(4)?, text(5)?);
-    let (tls, now) = (here.try_get::<i64>(0).map_err(failed)?, here.try_get(1).map_err(failed)?);
+    let (version, synchronous_commit, standbys, timeline) =
+        (text(2)?, text(3)?, text(4)?, text(5)?);
+    let (tls, now) = (
+        here.try_get::<i64>(0).map_err(failed)?,
+        here.try_get(1).map_err(failed)?,
+    );
     if let Err(source) = db.close().await {
         tracing::debug!(%source, "the look ended badly");
     }
@@ -127,10 +135,13 @@ async fn see(db: &mut SqliteConnection, log: &str) -> Result<Look, sqlx::Error> 
     let applied = sqlx::query("SELECT coalesce(max(version), 0) FROM _sqlx_migrations")
         .fetch_one(&mut *db)
         .await?;
-    let head = sqlx::query("SELECT size, last_ts FROM ledger_head WHERE log = $1")
-        .bind(log)
-        .fetch_optional(&mut *db)
-        .await?;
+    let head = sqlx::query(
+        "SELECT size, last_ts FROM ledger_head
+             WHERE log = $1 OR log = $1 || '/' || CAST(epoch AS TEXT) ORDER BY epoch DESC LIMIT 1",
+    )
+    .bind(log)
+    .fetch_optional(&mut *db)
+    .await?;
     let known = &sqlite::MIGRATIONS;
     let newest = known.iter().map(|migration| migration.version).max();
     Ok(Look {

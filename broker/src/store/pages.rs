@@ -3,6 +3,7 @@
 
 use super::engine::{Db, query};
 use super::trail::BatchRow;
+use super::{Error, Store};
 
 /// A log that has begun in this database.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,6 +14,22 @@ pub(crate) struct Log {
     pub(crate) size: u64,
     pub(crate) root: Vec<u8>,
     pub(crate) closed: bool,
+}
+
+impl Store {
+    /// Size and text of the newest note of a log that has ended; nothing, if it has not, or there is none.
+    pub(crate) async fn ended(&self, log: &str) -> Result<Option<(i64, String)>, Error> {
+        let found = query(
+            "SELECT n.size, n.note FROM ledger_head h JOIN ledger_note n ON n.log = h.log
+             WHERE h.log = $1 AND h.closed = 1 ORDER BY n.size DESC LIMIT 1",
+        )
+        .bind(log)
+        .fetch_optional(self.readers())
+        .await;
+        found
+            .and_then(|row| row.map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).transpose())
+            .map_err(|source| self.failed(source))
+    }
 }
 
 /// All logs, by epoch.

@@ -11,7 +11,16 @@ use thiserror::Error;
 /// That this process alone has the database open; for as long as it lives.
 #[derive(Debug)]
 pub struct Lock {
-    _file: File,
+    file: File,
+}
+
+/// Given back by name: a process that was forked meanwhile, and did not yet become another program, holds the file too.
+impl Drop for Lock {
+    fn drop(&mut self) {
+        if let Err(error) = flock(&self.file, FlockOperation::Unlock) {
+            tracing::debug!(%error, "the lock goes with the file alone");
+        }
+    }
 }
 
 /// Why a place is no place for a ledger.
@@ -76,7 +85,7 @@ impl Lock {
             source,
         })?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Self { _file: file }),
+            Ok(()) => Ok(Self { file }),
             Err(rustix::io::Errno::WOULDBLOCK) => Err(PlaceError::Busy(database.to_owned())),
             Err(error) => Err(PlaceError::Folder {
                 path,

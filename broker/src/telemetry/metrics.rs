@@ -118,7 +118,7 @@ impl Metrics {
     ///
     /// # Errors
     /// The formatter's; writing to a String has none.
-    pub(crate) fn text(&self) -> Result<String, std::fmt::Error> {
+    pub fn text(&self) -> Result<String, std::fmt::Error> {
         let mut body = String::new();
         text::encode(&mut body, &self.registry)?;
         Ok(body)

@@ -14,7 +14,7 @@ export function showResult(told, look) {
   at('banner').className = state;
   at('result-heading').textContent = heading;
   at('result-text').textContent = visible(text);
-  at('range').textContent = visible(range(told));
+  at('range').replaceChildren(...range(told));
   at('range').hidden = told.log === '';
   at('verdicts').replaceChildren(...told.verdicts.map((verdict) => line(verdict, told, look)));
   at('result').hidden = false;
@@ -25,8 +25,9 @@ export function showResult(told, look) {
 function range({ log, from, to, size, first_ts: first, last_ts: last }) {
   const count = to - from;
   const which = count === 0 ? 'no entries' : count === 1 ? `entry ${from}` : `entries ${from} to ${to - 1} (${number(count)})`;
-  const times = first === undefined ? '' : `, ${moment(first)} to ${moment(last)}`;
-  return `Log ${log}: ${which} of ${number(size)}${times}`;
+  const text = visible(`Log ${log}: ${which} of ${number(size)}`);
+  if (first === undefined) return [text];
+  return [`${text}, `, element('span', 'whole', moment(first)), ' to ', element('span', 'whole', moment(last))];
 }
 
 function line({ name, state, text, seq }, told, look) {

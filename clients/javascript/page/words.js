@@ -25,7 +25,8 @@ export const STATES = { ok: 'ok', failed: 'failed', incomplete: 'open', not_aske
 export function conclusion(told) {
   const looks = told.verdicts.filter((one) => one.state === 'incomplete').length;
   if (told.exit === 0) {
-    const rest = looks === 0 ? '' : ` ${looks === 1 ? 'One question stays' : `${looks} questions stay`} open below; none of them is required.`;
+    const rest = ['', ' One question stays open below; it is not required.'][looks]
+      ?? ` ${looks} questions stay open below; none of them is required.`;
     return { state: 'ok', heading: 'Verified', text: `Everything that was required holds, under the key you gave.${rest}` };
   }
   if (told.exit === 8) {

@@ -6,7 +6,7 @@ const FROM_STANDARD = reversed(STANDARD);
 const FROM_URL_SAFE = reversed(URL_SAFE);
 
 /** Characters of 32 bytes as base64url without padding: `h` of LEDGER.md §2. */
-export const DIGEST_TEXT = 43;
+const DIGEST_TEXT = 43;
 
 function reversed(alphabet) {
   const table = new Int8Array(128).fill(-1);

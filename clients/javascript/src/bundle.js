@@ -20,7 +20,7 @@ const FOLDERS = ['handover/', 'policies/', RECEIPTS, 'trust/'];
 const MAX_NAME = 255;
 
 /** Longest manifest, checkpoint, proof or receipt, bytes. */
-export const MAX_SMALL_FILE = 1 << 20;
+const MAX_SMALL_FILE = 1 << 20;
 
 /**
  * A file of a bundle, read from its beginning.

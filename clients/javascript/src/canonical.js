@@ -11,9 +11,9 @@ export const MAX_HEADER = 4_096;
 /** Longest body, bytes. */
 export const MAX_BODY = 65_536;
 /** Deepest nesting of a body; the outer object is 1. */
-export const MAX_DEPTH = 16;
+const MAX_DEPTH = 16;
 /** Deepest nesting of a header. */
-export const MAX_HEADER_DEPTH = 4;
+const MAX_HEADER_DEPTH = 4;
 
 /** Bytes that break a rule; the message says which. */
 export class LintError extends Error {}
@@ -25,7 +25,6 @@ const INTEGER = 'a number is not an integer within ±(2^53 - 1)';
 /** How `strict` says no; made once, since a stack trace costs more than a header. */
 const REFUSED = new Error('not canonical');
 
-// eslint-disable-next-line no-control-regex
 const SPECIAL = /[\u0000-\u001f\\]/;
 
 const ASCII = new TextDecoder('latin1');

@@ -26,7 +26,7 @@ const KEY = { key: isDigest, 'not_after?': count, use: KEY_USE, 'vkey?': text };
 
 /** Whether a kind carries a member of the header. */
 export const MUST = 'must';
-export const MAY = 'may';
+const MAY = 'may';
 export const NEVER = 'never';
 
 /** The members of the header that depend on the kind, in the order a fault in them is named. */

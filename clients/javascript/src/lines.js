@@ -19,8 +19,6 @@ export class Lines {
     this.ended = false;
     /** The next bytes, asked for while these are worked on. */
     this.ahead = undefined;
-    /** Bytes read so far, for those who show progress. */
-    this.read = 0;
   }
 
   /**
@@ -52,7 +50,6 @@ export class Lines {
       if (this.at < this.chunk.length) throw new LineError('is cut off within a line');
       return false;
     }
-    this.read += chunk.length;
     this.ahead = this.stream.read();
     this.ahead.catch(() => {}); // told to whoever waits for it
     const rest = this.chunk.subarray(this.at);

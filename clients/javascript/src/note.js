@@ -8,9 +8,9 @@ import { verifyEd25519 } from './ed25519.js';
 import { sha256 } from './sha256.js';
 
 /** Most signature lines that are read; the spec asks for at least 16. */
-export const MAX_SIGNATURES = 64;
+const MAX_SIGNATURES = 64;
 /** The type of a plain Ed25519 key. */
-export const ED25519 = 0x01;
+const ED25519 = 0x01;
 
 /** A text that is no note, or one that a known key did not sign; the message says which. */
 export class NoteError extends Error {}
@@ -42,7 +42,6 @@ export class KeyError extends Error {}
 const ENCODER = new TextEncoder();
 /** White space as Unicode has it, which is not what `\s` is: U+0085 is, U+FEFF is not. */
 const NO_NAME = /[+\p{White_Space}]/u;
-// eslint-disable-next-line no-control-regex
 const CONTROL = /[\u0000-\u0009\u000b-\u001f]/;
 
 /**
@@ -78,7 +77,7 @@ function parseSignature(line) {
  * Key names hold no `+` and no white space.
  * @param {string} name
  */
-export function isName(name) {
+function isName(name) {
   return name !== '' && !NO_NAME.test(name);
 }
 

@@ -147,7 +147,6 @@ export function inWords(told) {
     lines.push(`${state.replace('_', ' ').padEnd(9)} ${name.padEnd(10)} ${text}`);
   }
   lines.push(told.summary);
-  // eslint-disable-next-line no-control-regex
   const escape = (character) => `\\u{${character.charCodeAt(0).toString(16)}}`;
   return lines.map((line) => line.replace(/[\u0000-\u001f\u007f-\u009f]/g, escape)).join('\n');
 }

@@ -7,7 +7,7 @@ import { WITNESS_KEYS, verifyCosignatures } from './cosign.js';
 import { KeyError, parseKey } from './note.js';
 
 /** Largest policy file, bytes. */
-export const MAX_POLICY = 1 << 20;
+const MAX_POLICY = 1 << 20;
 
 /** A line that cannot be taken; the message names it. */
 export class TrustError extends Error {}

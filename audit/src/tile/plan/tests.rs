@@ -83,7 +83,12 @@ fn tiles_give_the_proofs_that_all_leaves_give() {
 
 #[test]
 fn a_proof_reads_two_tiles_a_level_at_most() {
-    for (index, size) in [(0, 70_000), (69_999, 70_000), (123_456, 1 << 20), (5, (1 << 40) + 77)] {
+    for (index, size) in [
+        (0, 70_000),
+        (69_999, 70_000),
+        (123_456, 1 << 20),
+        (5, (1 << 40) + 77),
+    ] {
         let count = Plan::inclusion(index, size).unwrap().tiles().len();
         let levels = usize::try_from((64 - u64::leading_zeros(size - 1)).div_ceil(8)).unwrap();
         assert!(count <= 2 * levels, "{index} in {size}: {count}");
@@ -98,7 +103,10 @@ fn what_is_not_in_the_tree_has_no_proof() {
     assert_eq!(Plan::inclusion(7, 7), None);
     assert_eq!(Plan::consistency(0, 7), None);
     assert_eq!(Plan::consistency(8, 7), None);
-    assert_eq!(Plan::consistency(7, 7).unwrap().read(&Hashes::new()), Some(vec![]));
+    assert_eq!(
+        Plan::consistency(7, 7).unwrap().read(&Hashes::new()),
+        Some(vec![])
+    );
 }
 
 #[test]

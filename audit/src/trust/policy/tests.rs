@@ -61,7 +61,7 @@ fn judge(policy: &Policy, seeds: &[u8]) -> (bool, String, String, String) {
     )
 }
 
-fn told(met: bool, by: &str, missing: &str, beside: &str) -> (bool, String, String, String) {
+fn told(met: bool, [by, missing, beside]: [&str; 3]) -> (bool, String, String, String) {
     (met, by.into(), missing.into(), beside.into())
 }
 
@@ -72,12 +72,12 @@ fn evaluates_two_levels_of_groups() {
     assert_eq!(policy.witnesses().len(), 6);
     assert!(policy.asks_for_witnesses());
     for (seeds, expected) in [
-        (&[][..], told(false, "", "X1 X2 X3 Y1 Y2", "")),
-        (&[1, 2], told(false, "X1 X2", "X3 Y1 Y2", "")),
-        (&[1, 4, 5], told(false, "X1 Y1 Y2", "X2 X3", "")),
-        (&[1, 1, 4], told(false, "X1 Y1", "X2 X3 Y2", "")),
-        (&[6, 5, 3, 1], told(true, "X1 X3 Y2", "X2 Y1", "Z")),
-        (&[1, 2, 3, 4, 5], told(true, "X1 X2 X3 Y1 Y2", "", "")),
+        (&[][..], told(false, ["", "X1 X2 X3 Y1 Y2", ""])),
+        (&[1, 2], told(false, ["X1 X2", "X3 Y1 Y2", ""])),
+        (&[1, 4, 5], told(false, ["X1 Y1 Y2", "X2 X3", ""])),
+        (&[1, 1, 4], told(false, ["X1 Y1", "X2 X3 Y2", ""])),
+        (&[6, 5, 3, 1], told(true, ["X1 X3 Y2", "X2 Y1", "Z"])),
+        (&[1, 2, 3, 4, 5], told(true, ["X1 X2 X3 Y1 Y2", "", ""])),
     ] {
         assert_eq!(judge(&policy, seeds), expected, "{seeds:?}");
     }
@@ -94,14 +94,14 @@ fn a_quorum_is_one_witness_or_none() {
         witness(2).public()
     );
     let policy = Policy::parse(one.as_bytes()).unwrap();
-    assert_eq!(judge(&policy, &[1]), told(false, "", "B", "A"));
-    assert_eq!(judge(&policy, &[2]), told(true, "B", "", ""));
+    assert_eq!(judge(&policy, &[1]), told(false, ["", "B", "A"]));
+    assert_eq!(judge(&policy, &[2]), told(true, ["B", "", ""]));
     let url = policy.witnesses()[1].url.as_deref();
     assert_eq!(url, Some("http://b.example/"));
 
     let none = Policy::parse(one.replace("quorum B", "quorum none").as_bytes()).unwrap();
     assert!(!none.asks_for_witnesses());
-    assert_eq!(judge(&none, &[1]), told(true, "", "", "A"));
+    assert_eq!(judge(&none, &[1]), told(true, ["", "", "A"]));
     assert!(Policy::parse(b"quorum none\n").is_ok());
 }
 
@@ -260,6 +260,6 @@ fn ten_thousand_nested_groups_are_evaluated() {
     }
     text.push_str("quorum g10000\n");
     let policy = Policy::parse(text.as_bytes()).unwrap();
-    assert_eq!(judge(&policy, &[1]), told(true, "g0", "", ""));
-    assert_eq!(judge(&policy, &[]), told(false, "", "g0", ""));
+    assert_eq!(judge(&policy, &[1]), told(true, ["g0", "", ""]));
+    assert_eq!(judge(&policy, &[]), told(false, ["", "g0", ""]));
 }

@@ -257,6 +257,54 @@ pub(super) const ROWS: &[Row] = &[
             )],
         )
     },
+    Row {
+        parameters: &[
+            Parameter {
+                place: "path",
+                name: "epoch",
+                about: "0 for the first log, n for the one whose name ends in /n",
+                pattern: "^(0|[1-9][0-9]{0,8})$",
+            },
+        ],
+        ..open(
+            "/v1/ledger/{epoch}/checkpoint",
+            "epoch_checkpoint",
+            "The newest signed head of one epoch: of an earlier log, the last it had",
+            &[(200, "A signed note", Shape::Text("text/plain"))],
+        )
+    },
+    Row {
+        parameters: &[
+            Parameter {
+                place: "path",
+                name: "epoch",
+                about: "0 for the first log, n for the one whose name ends in /n",
+                pattern: "^(0|[1-9][0-9]{0,8})$",
+            },
+            Parameter {
+                place: "path",
+                name: "level",
+                about: "0 for leaf hashes",
+                pattern: "^[0-7]$",
+            },
+            Parameter {
+                place: "path",
+                name: "place",
+                about: "N in groups of three digits, `x` before all but the last, and `.p/W` for a partial tile",
+                pattern: "^(x[0-9]{3}/)*[0-9]{3}(\\.p/[0-9]{1,3})?$",
+            },
+        ],
+        ..open(
+            "/v1/ledger/{epoch}/tile/{level}/{*place}",
+            "epoch_tile",
+            "The same of one epoch: an earlier log stays readable",
+            &[(
+                200,
+                "1 to 256 hashes of 32 bytes",
+                Shape::Text("application/octet-stream"),
+            )],
+        )
+    },
     open(
         "/v1/openapi.json",
         "openapi",
@@ -341,6 +389,9 @@ pub(super) const ROWS: &[Row] = &[
     operators("post", "/v1/ledger/scrub"),
     operators("get", "/v1/ledger/tile/entries/{*place}"),
     operators("get", "/v1/ledger/tile/{level}/{*place}"),
+    operators("get", "/v1/ledger/{epoch}/bundle"),
+    operators("get", "/v1/ledger/{epoch}/checkpoint"),
+    operators("get", "/v1/ledger/{epoch}/tile/{level}/{*place}"),
     operators("post", "/v1/policy/reload"),
     operators("post", "/v1/unfreeze"),
 ];

@@ -12,9 +12,9 @@ use stint_audit::{Checkpoint, Digest, What};
 use super::{Finding, Scrubbed};
 use crate::ledger::tiles::TileError;
 use crate::ledger::{Ledger, index};
+use crate::store::Write;
 use crate::store::derived::{Derived, IndexRow};
 use crate::store::trail::{BatchRow, signed};
-use crate::store::Write;
 
 /// Where a pass is, and what it has seen.
 pub(super) struct Walk {
@@ -39,11 +39,16 @@ impl Walk {
     /// At the first entry that is there.
     pub(super) async fn begin(ledger: &Ledger, size: u64) -> Result<Self, Finding> {
         let first = ledger.of_store().batches(0, signed(size), 1).await?;
-        let first = first.first().map_or(0, |batch| batch.first_seq.unsigned_abs());
+        let first = first
+            .first()
+            .map_or(0, |batch| batch.first_seq.unsigned_abs());
         let (edge, tree) = match first {
             0 => (Edge::default(), Frontier::of(&[])),
             first => {
-                let edge = ledger.tiles.edge_at(first / tile::WIDTH * tile::WIDTH).await?;
+                let edge = ledger
+                    .tiles
+                    .edge_at(first / tile::WIDTH * tile::WIDTH)
+                    .await?;
                 let edge = edge.filter(|edge| edge.size() == first);
                 let edge = edge.ok_or(TileError::Missing(0))?;
                 let tree = edge.frontier();
@@ -301,7 +306,11 @@ mod tests {
             (3, 9, vec![[0, 100], [5, 6]], None),
             (3, 9, vec![[1, 2], [3, 6], [7, 9]], Some(6)),
         ] {
-            assert_eq!(uncovered(from, to, &erased), first, "{from} {to} {erased:?}");
+            assert_eq!(
+                uncovered(from, to, &erased),
+                first,
+                "{from} {to} {erased:?}"
+            );
         }
     }
 }

@@ -117,7 +117,8 @@ impl Server {
     /// A connection on which every durability setting was read.
     pub(crate) async fn writer(&self) -> Result<PgConnection, Error> {
         let mut db = self.connect().await?;
-        self.check(&mut db).await?;
+        let checked = tokio::time::timeout(CONNECT, self.check(&mut db)).await;
+        checked.unwrap_or_else(|_| Err(Error::database(self.shown(), sqlx::Error::PoolTimedOut)))?;
         Ok(db)
     }
 

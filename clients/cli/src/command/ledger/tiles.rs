@@ -32,7 +32,10 @@ pub(super) async fn export(
         return Err(Failure::new(Exit::Usage, text));
     }
     let Some(folder) = args.output.filter(|folder| folder != Path::new("-")) else {
-        return Err(Failure::new(Exit::Usage, "tiles go into a folder: --output DIR"));
+        return Err(Failure::new(
+            Exit::Usage,
+            "tiles go into a folder: --output DIR",
+        ));
     };
     let broker = Broker::at(&args.socket.socket, settings)?;
     let note = broker.get("checkpoint").await?;
@@ -52,7 +55,10 @@ pub(super) async fn export(
     follows(&head, &checkpoint)?;
     replace(&head, &note).map_err(|error| unwritable(&head, &error))?;
     let size = checkpoint.size;
-    output.talk("tiles", format!("{} ({size} entries, {files} files)", folder.display()));
+    output.talk(
+        "tiles",
+        format!("{} ({size} entries, {files} files)", folder.display()),
+    );
     Ok(Exit::Ok)
 }
 
@@ -88,7 +94,10 @@ impl Broker {
             }
             .into());
         }
-        let bytes = answer.bytes().await.map_err(stint_client::Error::Unreachable)?;
+        let bytes = answer
+            .bytes()
+            .await
+            .map_err(stint_client::Error::Unreachable)?;
         Ok(bytes.to_vec())
     }
 }
@@ -127,7 +136,10 @@ fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
 
 /// The name is as durable as what is under it.
 fn synced(path: &Path) -> io::Result<()> {
-    match path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+    match path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+    {
         Some(folder) => File::open(folder)?.sync_all(),
         None => File::open(".")?.sync_all(),
     }
@@ -146,10 +158,17 @@ fn follows(head: &Path, checkpoint: &Checkpoint) -> Result<(), Failure> {
 }
 
 fn other(path: &Path) -> Failure {
-    let text = format!("{} is there with other bytes: it is of another ledger, or was altered", path.display());
-    Failure::new(Exit::Failed, text).next("keep both, and ask who wrote it; export into another folder")
+    let text = format!(
+        "{} is there with other bytes: it is of another ledger, or was altered",
+        path.display()
+    );
+    Failure::new(Exit::Failed, text)
+        .next("keep both, and ask who wrote it; export into another folder")
 }
 
 fn unwritable(path: &Path, error: &io::Error) -> Failure {
-    Failure::new(Exit::Usage, format!("cannot write {}: {error}", path.display()))
+    Failure::new(
+        Exit::Usage,
+        format!("cannot write {}: {error}", path.display()),
+    )
 }

@@ -1,0 +1,209 @@
+/* A disk that fails, for a program that writes a SQLite database: preloaded, it stands between the program and libc.
+ *
+ * It acts on files whose names end in .db, .db-wal and .db-shm, and only on one order at a time, which it reads from the
+ * file $STINT_DISK before each call (so that a test may give it while the program runs):
+ *
+ *   full        every write fails with ENOSPC
+ *   sync        the next fsync or fdatasync fails with EIO, once
+ *   read        the next read fails with EIO, once
+ *   kill N      the process is killed before the Nth write, sync or cut from now on
+ *   tear N      the same, when half of that write is done
+ *
+ * With $STINT_TRACE it keeps a record of what became of each file, one record a call: letter (w write, t truncate,
+ * s sync), file (d database, w log), offset and length as 8 bytes each, little-endian, and what was written. */
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/types.h>
+#include <unistd.h>
+
+static pthread_mutex_t turn = PTHREAD_MUTEX_INITIALIZER;
+static long left = -1; /* calls until the end */
+static char given[64]; /* the order that `left` was set by */
+
+static ssize_t (*real_pwrite)(int, const void *, size_t, off_t);
+static ssize_t (*real_write)(int, const void *, size_t);
+static ssize_t (*real_pread)(int, void *, size_t, off_t);
+static ssize_t (*real_read)(int, void *, size_t);
+static int (*real_fsync)(int);
+static int (*real_fdatasync)(int);
+static int (*real_ftruncate)(int, off_t);
+
+__attribute__((constructor)) static void find(void) {
+    real_pwrite = dlsym(RTLD_NEXT, "pwrite64");
+    real_write = dlsym(RTLD_NEXT, "write");
+    real_pread = dlsym(RTLD_NEXT, "pread64");
+    real_read = dlsym(RTLD_NEXT, "read");
+    real_fsync = dlsym(RTLD_NEXT, "fsync");
+    real_fdatasync = dlsym(RTLD_NEXT, "fdatasync");
+    real_ftruncate = dlsym(RTLD_NEXT, "ftruncate64");
+}
+
+static int ends(const char *name, const char *with) {
+    size_t a = strlen(name), b = strlen(with);
+    return a >= b && !strcmp(name + a - b, with);
+}
+
+/* 'd' the database, 'w' its log, 0 what is none of ours. */
+static char ours(int fd) {
+    char link[64], name[4096];
+    struct stat seen;
+    if (fstat(fd, &seen) || !S_ISREG(seen.st_mode)) return 0;
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    ssize_t n = readlink(link, name, sizeof name - 1);
+    if (n <= 0) return 0;
+    name[n] = 0;
+    if (ends(name, ".db")) return 'd';
+    return ends(name, ".db-wal") ? 'w' : 0;
+}
+
+static void order(char *into, size_t size) {
+    const char *path = getenv("STINT_DISK");
+    into[0] = 0;
+    if (!path) return;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return;
+    ssize_t n = real_pread(fd, into, size - 1, 0);
+    into[n > 0 ? n : 0] = 0;
+    close(fd);
+}
+
+/* An order that holds once is taken back. */
+static int once(const char *word) {
+    char says[64];
+    order(says, sizeof says);
+    if (strncmp(says, word, strlen(word))) return 0;
+    unlink(getenv("STINT_DISK"));
+    return 1;
+}
+
+static int full(void) {
+    char says[64];
+    order(says, sizeof says);
+    return !strncmp(says, "full", 4);
+}
+
+/* Counts one call; 1 where it is the one to be torn. */
+static int step(void) {
+    char says[64];
+    order(says, sizeof says);
+    if (strcmp(says, given)) {
+        strcpy(given, says);
+        left = !strncmp(says, "kill ", 5) || !strncmp(says, "tear ", 5) ? atol(says + 5) : -1;
+    }
+    if (left < 0 || left-- > 0) return 0;
+    if (given[0] == 't') return 1;
+    kill(getpid(), SIGKILL);
+    return 0;
+}
+
+static void number(int fd, uint64_t n) {
+    unsigned char bytes[8];
+    for (int i = 0; i < 8; i++) bytes[i] = (unsigned char)(n >> (8 * i));
+    real_write(fd, bytes, 8);
+}
+
+static void record(char what, char file, off_t at, size_t length, const void *bytes) {
+    static int fd = -1;
+    const char *path = getenv("STINT_TRACE");
+    if (!path) return;
+    if (fd < 0) fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    char head[2] = {what, file};
+    real_write(fd, head, 2);
+    number(fd, (uint64_t)at);
+    number(fd, length);
+    if (bytes) real_write(fd, bytes, length);
+}
+
+static ssize_t put(int fd, char file, const void *bytes, size_t length, off_t at) {
+    ssize_t done;
+    pthread_mutex_lock(&turn);
+    if (full()) {
+        done = -1;
+        errno = ENOSPC;
+    } else if (step()) {
+        real_pwrite(fd, bytes, length / 2, at);
+        kill(getpid(), SIGKILL);
+        done = -1;
+    } else {
+        done = real_pwrite(fd, bytes, length, at);
+        if (done > 0) record('w', file, at, (size_t)done, bytes);
+    }
+    int error = errno;
+    pthread_mutex_unlock(&turn);
+    errno = error;
+    return done;
+}
+
+ssize_t pwrite64(int fd, const void *bytes, size_t length, off_t at) {
+    char file = ours(fd);
+    return file ? put(fd, file, bytes, length, at) : real_pwrite(fd, bytes, length, at);
+}
+
+ssize_t pwrite(int fd, const void *bytes, size_t length, off_t at) { return pwrite64(fd, bytes, length, at); }
+
+ssize_t write(int fd, const void *bytes, size_t length) {
+    char file = ours(fd);
+    return file ? put(fd, file, bytes, length, lseek(fd, 0, SEEK_CUR)) : real_write(fd, bytes, length);
+}
+
+ssize_t pread64(int fd, void *bytes, size_t length, off_t at) {
+    if (ours(fd) && once("read")) {
+        errno = EIO;
+        return -1;
+    }
+    return real_pread(fd, bytes, length, at);
+}
+
+ssize_t pread(int fd, void *bytes, size_t length, off_t at) { return pread64(fd, bytes, length, at); }
+
+ssize_t read(int fd, void *bytes, size_t length) {
+    if (getenv("STINT_DISK") && ours(fd) && once("read")) {
+        errno = EIO;
+        return -1;
+    }
+    return real_read(fd, bytes, length);
+}
+
+static int sync_one(int fd, int (*real)(int)) {
+    char file = ours(fd);
+    if (!file) return real(fd);
+    pthread_mutex_lock(&turn);
+    if (step()) kill(getpid(), SIGKILL);
+    int done = -1;
+    if (once("sync")) {
+        errno = EIO;
+    } else {
+        done = real(fd);
+        if (!done) record('s', file, 0, 0, NULL);
+    }
+    int error = errno;
+    pthread_mutex_unlock(&turn);
+    errno = error;
+    return done;
+}
+
+int fsync(int fd) { return sync_one(fd, real_fsync); }
+
+int fdatasync(int fd) { return sync_one(fd, real_fdatasync); }
+
+int ftruncate64(int fd, off_t length) {
+    char file = ours(fd);
+    if (!file) return real_ftruncate(fd, length);
+    pthread_mutex_lock(&turn);
+    if (step()) kill(getpid(), SIGKILL);
+    int done = real_ftruncate(fd, length);
+    if (!done) record('t', file, length, 0, NULL);
+    pthread_mutex_unlock(&turn);
+    return done;
+}
+
+int ftruncate(int fd, off_t length) { return ftruncate64(fd, length); }
