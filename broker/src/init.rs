@@ -134,7 +134,7 @@ async fn begin(config: Config, clock: Arc<dyn Clock>) -> Result<Made, StartError
         pin,
         announcement,
         ..
-    } = start::build(config, clock, Absent::Begin).await?;
+    } = Box::pin(start::build(config, clock, Absent::Begin)).await?;
     let mut writers = JoinSet::new();
     writers.spawn(committer.run());
     if let Some(pin) = pin {

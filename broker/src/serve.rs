@@ -311,7 +311,7 @@ impl Service {
             announcement,
             deriver,
             scrubber,
-        } = start::build(config, clock, absent).await?;
+        } = Box::pin(start::build(config, clock, absent)).await?;
         let mut writers = JoinSet::new();
         writers.spawn(committer.run());
         if let Some(pin) = pin {

@@ -36,6 +36,7 @@ pub use engine::postgres::{Server, ServerError};
 pub use engine::{Db, Engine};
 pub use issuers::FetchRow;
 pub use nodes::CloseRow;
+use moved::Moved;
 use place::{Lock, PlaceError};
 use crate::migrate::Plan;
 pub use policies::PolicyRow;
@@ -137,15 +138,24 @@ pub enum Error {
         /// What the engine said.
         source: Box<sqlx::migrate::MigrateError>,
     },
-    /// The ledger was moved to another database, or is half way there.
-    #[error("{}", told_moved(.place, .to, *.done))]
+    /// The ledger was moved to another database.
+    #[error("the ledger of `{place}` moved to `{to}`: set [store] url to that; this file is served no more")]
     Moved {
         /// The file or server.
         place: String,
         /// Where it went.
         to: String,
-        /// Whether it surely is there.
-        done: bool,
+    },
+    /// A move was cut off, and nobody knows here whether all of it arrived.
+    #[error(
+        "a move of `{place}` to `{to}` was cut off: run `stintd migrate --to` with that server again to finish it, \
+         or with `--cancel` to take it back"
+    )]
+    Moving {
+        /// The file or server.
+        place: String,
+        /// Where it was going.
+        to: String,
     },
     /// The schema is not this program's.
     #[error("`{place}` has schema {found}, this program needs {wanted}: {next}")]
@@ -363,19 +373,13 @@ async fn refuse_moved(location: &Location, db: &mut Db) -> Result<(), Error> {
     let moved = moved::read(db).await;
     match moved.map_err(|source| Error::database(location, source))? {
         None => Ok(()),
-        Some(moved) => Err(Error::Moved {
-            place: location.to_string(),
-            to: moved.place,
-            done: moved.done,
-        }),
-    }
-}
-
-fn told_moved(place: &str, to: &str, done: bool) -> String {
-    if done {
-        format!("the ledger of `{place}` moved to `{to}`: set [store] url to that, and keep this file for nothing but its bytes")
-    } else {
-        format!("a move of `{place}` to `{to}` was cut off: run `stintd migrate --to` with that server again to finish it, or `--cancel` it")
+        Some(Moved { place: to, done }) => {
+            let place = location.to_string();
+            Err(match done {
+                true => Error::Moved { place, to },
+                false => Error::Moving { place, to },
+            })
+        }
     }
 }
 

@@ -116,27 +116,46 @@ async fn an_ended_log_stays_readable_by_its_number() {
     grant(&broker).await;
     let before = keep(&broker, "before").await;
     broker.stop().await;
-    stintd(&broker, &["ledger", "epoch", "--reason", "yearly"]).await.ok();
+    stintd(&broker, &["ledger", "epoch", "--reason", "yearly"])
+        .await
+        .ok();
     broker.restart().await.unwrap();
     let answer = broker.get("/v1/ledger/0/checkpoint").await;
     assert_eq!(answer.status, 200, "{}", answer.text());
     let (last, note) = Checkpoint::parse_note(&answer.text()).unwrap();
     assert_eq!(last.origin, "it.stint/ledger");
     assert!(last.size > before.checkpoint.size);
-    assert_eq!(note.verify(&[before.vkey.parse().unwrap()]).unwrap().len(), 1);
+    assert_eq!(
+        note.verify(&[before.vkey.parse().unwrap()]).unwrap().len(),
+        1
+    );
     let tile = format!("/v1/ledger/0/tile/0/000.p/{}", last.size);
-    assert_eq!(broker.get(&tile).await.body.len(), usize::try_from(last.size).unwrap() * 32);
+    assert_eq!(
+        broker.get(&tile).await.body.len(),
+        usize::try_from(last.size).unwrap() * 32
+    );
     let now = broker.get("/v1/ledger/1/checkpoint").await.text();
     assert!(now.starts_with("it.stint/ledger/1\n"), "{now}");
-    for path in ["/v1/ledger/2/checkpoint", "/v1/ledger/00/checkpoint", "/v1/ledger/x/checkpoint", "/v1/ledger/0/tile/0/001"] {
+    for path in [
+        "/v1/ledger/2/checkpoint",
+        "/v1/ledger/00/checkpoint",
+        "/v1/ledger/x/checkpoint",
+        "/v1/ledger/0/tile/0/001",
+    ] {
         assert_eq!(broker.get(path).await.status, 404, "{path}");
     }
     let bundle = broker.operator("GET", "/v1/ledger/0/bundle").await;
     assert_eq!(bundle.status, 200, "{}", bundle.text());
     let path = broker.path("closed.stint");
     std::fs::write(&path, &bundle.body).unwrap();
-    let closed = Kept { bundle: path, ..before };
-    let said = closed.verify(&["--since", &closed.note.display().to_string()]).await.ok();
+    let closed = Kept {
+        bundle: path,
+        ..before
+    };
+    let said = closed
+        .verify(&["--since", &closed.note.display().to_string()])
+        .await
+        .ok();
     assert!(said.contains("verified"), "{said}");
     broker.abandon().await;
 }

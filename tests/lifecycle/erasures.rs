@@ -76,13 +76,20 @@ async fn an_erased_grant_leaves_every_proof_as_it_was() {
 async fn an_identity_is_erased_as_a_whole_and_none_other() {
     let broker = broker().await;
     let mine = grant(&broker).await;
-    let denied = broker.ci("acme/web").on("refs/heads/fix-12").ask("deploy", "Environment::prod/web");
+    let denied = broker
+        .ci("acme/web")
+        .on("refs/heads/fix-12")
+        .ask("deploy", "Environment::prod/web");
     drop(denied.x509().await.refused(Code::Denied));
-    let other = broker.caller(Like::GitLab, "acme/web").ask("deploy", STAGING);
+    let other = broker
+        .caller(Like::GitLab, "acme/web")
+        .ask("deploy", STAGING);
     drop(other.x509().await.refused(Code::Denied));
     let entries = broker.export().await.entries();
     let denials = entries.iter().filter(|it| it.header["kind"] == "denied");
-    let seqs: Vec<_> = denials.map(|it| it.header["seq"].as_u64().unwrap()).collect();
+    let seqs: Vec<_> = denials
+        .map(|it| it.header["seq"].as_u64().unwrap())
+        .collect();
     let subject = entries[usize::try_from(mine).unwrap()].body["what"]["caller"]["id"].clone();
     broker.clock.advance(7_200);
     let (status, gone) = erase(&broker, json!({ "subjects": [subject] })).await;

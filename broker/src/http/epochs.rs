@@ -36,7 +36,10 @@ pub(super) async fn hashes(
     State(app): State<Arc<App>>,
     Path((epoch, level, place)): Path<(String, String, String)>,
 ) -> Result<Response, Failure> {
-    let level = level.parse::<u8>().ok().filter(|it| it.to_string() == level);
+    let level = level
+        .parse::<u8>()
+        .ok()
+        .filter(|it| it.to_string() == level);
     let tile = level.and_then(|level| Tile::parse(level, &place));
     let (Some(ledger), Some(tile)) = (of(&app, &epoch).await?, tile) else {
         return Ok(not_found().await.into_response());
@@ -56,10 +59,15 @@ pub(super) async fn bundle(
     let Some(ledger) = of(&app, &epoch).await? else {
         return Ok(not_found().await.into_response());
     };
-    let name = format!("attachment; filename=\"{}.stint\"", ledger.origin().replace('/', "-"));
+    let name = format!(
+        "attachment; filename=\"{}.stint\"",
+        ledger.origin().replace('/', "-")
+    );
     let broker = Arc::clone(&app.broker);
     let made = app.detached(async move { broker.export_epoch(&ledger, operator.uid).await });
-    let file = made.await?.map_err(|error| Failure::operator(error.to_string()))?;
+    let file = made
+        .await?
+        .map_err(|error| Failure::operator(error.to_string()))?;
     let headers = [
         (CONTENT_TYPE, "application/zip".to_owned()),
         (CONTENT_DISPOSITION, name),
@@ -69,7 +77,11 @@ pub(super) async fn bundle(
 }
 
 async fn of(app: &App, epoch: &str) -> Result<Option<Ledger>, Failure> {
-    let Some(epoch) = epoch.parse::<u64>().ok().filter(|it| it.to_string() == epoch) else {
+    let Some(epoch) = epoch
+        .parse::<u64>()
+        .ok()
+        .filter(|it| it.to_string() == epoch)
+    else {
         return Ok(None);
     };
     let found = app.broker.ledger.of_epoch(epoch).await;

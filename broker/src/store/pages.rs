@@ -27,7 +27,10 @@ impl Store {
         .fetch_optional(self.readers())
         .await;
         found
-            .and_then(|row| row.map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).transpose())
+            .and_then(|row| {
+                row.map(|row| Ok((row.try_get(0)?, row.try_get(1)?)))
+                    .transpose()
+            })
             .map_err(|source| self.failed(source))
     }
 }
