@@ -57,8 +57,8 @@ pub use tables::{
 };
 pub use tls::{Tls, TlsFiles};
 pub use witness::{WitnessConfig, WitnessLimits, WitnessedLog};
-pub use witnesses::{RootsFile, TrustFile, Unwitnessed};
 pub(crate) use witnesses::asked_at;
+pub use witnesses::{RootsFile, TrustFile, Unwitnessed};
 pub use words::{Cidr, Rate, Size};
 
 use nearest::nearest;
@@ -99,11 +99,7 @@ impl Config {
         Config::parse_in((name, text), dir, secret::from_environment)
     }
 
-    fn parse_in(
-        file: (&str, &str),
-        dir: &Path,
-        env: Environment,
-    ) -> Result<Loaded, ConfigError> {
+    fn parse_in(file: (&str, &str), dir: &Path, env: Environment) -> Result<Loaded, ConfigError> {
         let (config, warnings) = parse_as::<Config>(file, dir, env, reader::HELP)?;
         Ok(Loaded {
             config: config.complete(),

@@ -190,7 +190,7 @@ mod tests {
     async fn starts(dir: &Path) -> Result<(), String> {
         let config = Config::load(&dir.join("stint.toml")).unwrap().config;
         let clock = std::sync::Arc::new(SystemClock);
-        let built = start::build(config, clock, Absent::Refuse).await;
+        let built = Box::pin(start::build(config, clock, Absent::Refuse)).await;
         built
             .map(drop)
             .map_err(|error| format!("{:#}", anyhow::Error::from(error)))

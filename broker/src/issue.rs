@@ -157,7 +157,13 @@ impl Broker {
                     self.policies.settled(&self.ledger).await;
                 }
                 Err(Stop::Lost(Lost::Frozen)) => return Err(frozen_meanwhile(&caller)),
-                Err(Stop::Lost(Lost::Erased | Lost::History | Lost::Node | Lost::Parked | Lost::Pending | Lost::Repeated,
+                Err(Stop::Lost(
+                    Lost::Erased
+                    | Lost::History
+                    | Lost::Node
+                    | Lost::Parked
+                    | Lost::Pending
+                    | Lost::Repeated,
                 )) => {}
                 Err(stop @ (Stop::Error(_) | Stop::TooLarge)) => return Err(stop.into_error()),
             }

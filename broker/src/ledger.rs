@@ -31,8 +31,8 @@ mod standing;
 mod steady;
 mod tiles;
 mod transaction;
-pub mod witnesses;
 pub(crate) mod whole;
+pub mod witnesses;
 
 use std::sync::{Arc, OnceLock};
 
@@ -42,18 +42,18 @@ use thiserror::Error;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::clock::Clock;
-use release::Outstanding;
 use crate::store::{Db, Error as StoreError, Store, Write};
 use crate::telemetry::trail::{self, Step};
+use release::Outstanding;
 
-pub use cosigned::{Seen, Shown};
 pub use bundle::{ExportError, Order};
 pub use committer::Committer;
+pub use cosigned::{Seen, Shown};
 pub use derive::Deriver;
-pub use epoch::Turned;
 pub(crate) use draft::{note, salted};
-pub use opening::{OpenError, Opened, Site};
+pub use epoch::Turned;
 pub use folder::FolderError;
+pub use opening::{OpenError, Opened, Site};
 pub use pin::Pin;
 pub use proofs::{ProvenEntry, Whose};
 pub use scrub::{Finding, Scrubbed, Scrubber};

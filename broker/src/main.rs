@@ -174,7 +174,11 @@ async fn run_serve(path: &Path) -> anyhow::Result<()> {
     }
     let config = loaded.config;
     start::refuse_dev_issuers(&config)?;
-    config.store.url.path().map_or(Ok(()), store::place::check)?;
+    config
+        .store
+        .url
+        .path()
+        .map_or(Ok(()), store::place::check)?;
     let (url, listen) = (config.server.url.as_str().to_owned(), config.server.listen);
     let doors = Doors {
         api: bind(listen).await?,
@@ -250,7 +254,10 @@ async fn run_init(
     let domain = TrustDomain::parse(trust_domain.unwrap_or(&host))
         .map_err(|text| anyhow::anyhow!("--trust-domain {text}"))?;
     let passphrase = passphrase.map(std::path::absolute).transpose()?;
-    let password = store.store_password_file.map(std::path::absolute).transpose()?;
+    let password = store
+        .store_password_file
+        .map(std::path::absolute)
+        .transpose()?;
     if let Some(url) = &store.store {
         config::location(url, password.as_deref())?;
     }
@@ -322,12 +329,12 @@ fn check(path: &Path) -> anyhow::Result<()> {
 fn help(topic: Option<&str>, table: Option<&str>) -> anyhow::Result<()> {
     let text = match topic {
         Some("config") => config::help(table).context("stint.toml has no such table")?,
-        Some("witness") => {
-            config::help_witness(table).context("witness.toml has no such table")?
-        }
+        Some("witness") => config::help_witness(table).context("witness.toml has no such table")?,
         Some("openapi") => http::openapi::text(),
         Some(other) => {
-            anyhow::bail!("there is no help on `{other}`; there is on `config`, `witness` and `openapi`")
+            anyhow::bail!(
+                "there is no help on `{other}`; there is on `config`, `witness` and `openapi`"
+            )
         }
         None => Args::command().render_long_help().to_string(),
     };

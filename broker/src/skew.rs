@@ -82,7 +82,9 @@ async fn disagrees(broker: &Broker) -> Option<String> {
     let last = i64::try_from(broker.ledger.published().last_ts).unwrap_or(i64::MAX);
     if last.saturating_sub(now) > SKEW_MS {
         let behind = last.saturating_sub(now);
-        return Some(format!("the clock is {behind} ms behind the ledger's last entry"));
+        return Some(format!(
+            "the clock is {behind} ms behind the ledger's last entry"
+        ));
     }
     // A database that cannot be asked is the committer's trouble, not the clock's.
     let theirs = broker.store.clock().await.ok().flatten()?;

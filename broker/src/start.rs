@@ -8,9 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Map, json};
+use stint_audit::Digest;
 use stint_audit::canonical::canonical;
 use stint_audit::kind::{self, KeyUse};
-use stint_audit::Digest;
 use stint_audit::note::VerifierKey;
 use stint_ca::signer::Algorithm;
 use stint_ca::{AudienceError, Authority, AuthorityParts, Profile, ProfileError, SetupError};
@@ -25,10 +25,10 @@ use crate::authenticate::register::{Filing, Register};
 use crate::authenticate::{Roster, entry::fault::Fault};
 use crate::clock::Clock;
 use crate::config::{self, Config, JwtAlg, Reveal, SecretError};
+use crate::hand::{self, Found, HandError};
 use crate::http::listen::tls::TlsError;
 use crate::issue::{Broker, Deliveries, Terms};
 use crate::keyring::{self, Folder, Keyring, KeyringError};
-use crate::hand::{self, Found, HandError};
 use crate::ledger::keys::{self as log_keys, EpochKeys, LogKeysError};
 use crate::ledger::witnesses::{Watchers, WatchersError, Witnesses};
 use crate::ledger::{self, Committer, Deriver, Ledger, OpenError, Pin, Scrubber, Site};
@@ -181,7 +181,12 @@ pub async fn build(
     let ca = authority(&config, minting)?;
 
     site.witnessed = watchers.held().await;
-    let Found { store, writer, begun, .. } = found;
+    let Found {
+        store,
+        writer,
+        begun,
+        ..
+    } = found;
     let metrics = Arc::clone(&site.metrics);
     let opened = match absent {
         Absent::Begin => {
@@ -322,7 +327,11 @@ pub async fn record_config(app: &App, cause: &str) -> Result<(), ledger::Error> 
     body.insert("jwt_keys".to_owned(), json!(keys));
     body.insert("storage".to_owned(), broker.store.storage().await?);
     let entry = ledger::note(loaded, None, body);
-    broker.ledger.record(entry, None, Vec::new()).await.map(drop)
+    broker
+        .ledger
+        .record(entry, None, Vec::new())
+        .await
+        .map(drop)
 }
 
 fn form(error: impl std::fmt::Display) -> ledger::Error {
@@ -385,7 +394,11 @@ fn faults(table: &str, faults: &[(String, Fault)]) -> String {
     faults.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
-fn site(config: &Config, keys: Keyring, log_keys: EpochKeys) -> Result<(Site, Minting), StartError> {
+fn site(
+    config: &Config,
+    keys: Keyring,
+    log_keys: EpochKeys,
+) -> Result<(Site, Minting), StartError> {
     let spki = |key: VerifierKey| [ED25519_SPKI, key.public_key().as_slice()].concat();
     let log_spki = log_keys.log.all_public().into_iter().map(spki).collect();
     let log = log_keys.log.public().name().to_owned();

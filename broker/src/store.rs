@@ -4,16 +4,16 @@
 //! rows that the walk hands to the ledger, which alone applies them, in the transaction of their
 //! entry. Nothing in here begins or commits a transaction.
 
-pub(crate) mod engine;
 pub(crate) mod copy;
 pub(crate) mod cursors;
 pub mod derived;
+pub(crate) mod engine;
 pub mod erase;
 pub mod issuers;
 pub mod look;
-pub mod notes;
-pub mod nodes;
 pub(crate) mod moved;
+pub mod nodes;
+pub mod notes;
 pub(crate) mod pages;
 pub mod place;
 pub mod policies;
@@ -30,15 +30,15 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
-use engine::{Readers, postgres, query, sqlite};
+use crate::migrate::Plan;
 pub use derived::Derived;
 pub use engine::postgres::{Server, ServerError};
 pub use engine::{Db, Engine};
+use engine::{Readers, postgres, query, sqlite};
 pub use issuers::FetchRow;
-pub use nodes::CloseRow;
 use moved::Moved;
+pub use nodes::CloseRow;
 use place::{Lock, PlaceError};
-use crate::migrate::Plan;
 pub use policies::PolicyRow;
 pub use requests::RequestRow;
 pub use retries::{AnswerRow, RetryRow};
@@ -139,7 +139,9 @@ pub enum Error {
         source: Box<sqlx::migrate::MigrateError>,
     },
     /// The ledger was moved to another database.
-    #[error("the ledger of `{place}` moved to `{to}`: set [store] url to that; this file is served no more")]
+    #[error(
+        "the ledger of `{place}` moved to `{to}`: set [store] url to that; this file is served no more"
+    )]
     Moved {
         /// The file or server.
         place: String,
@@ -259,7 +261,10 @@ impl Store {
     #[must_use]
     pub fn of(&self, log: &str) -> Self {
         let log = log.to_owned();
-        Self { log, ..self.clone() }
+        Self {
+            log,
+            ..self.clone()
+        }
     }
 
     /// The connections for reading.
@@ -347,7 +352,9 @@ pub async fn migrate(location: &Location) -> Result<(), Error> {
     let _lock = location.file().map(Lock::take).transpose()?;
     let mut db = connect(location).await?;
     upgrade(location, &mut db).await?;
-    db.close().await.map_err(|source| Error::database(location, source))
+    db.close()
+        .await
+        .map_err(|source| Error::database(location, source))
 }
 
 /// A lost primary takes with it what no standby has confirmed: acknowledged entries, and with them every receipt.
@@ -355,7 +362,9 @@ async fn warn_of_standbys(location: &Location, db: &mut Db) -> Result<(), Error>
     if db.engine() != Engine::Postgres {
         return Ok(());
     }
-    let row = query("SELECT current_setting('synchronous_standby_names')").fetch_one(db).await;
+    let row = query("SELECT current_setting('synchronous_standby_names')")
+        .fetch_one(db)
+        .await;
     let standbys: String = row
         .and_then(|row| row.try_get(0))
         .map_err(|source| Error::database(location, source))?;
@@ -440,7 +449,9 @@ pub(crate) async fn plan(location: &Location, db: &mut Db) -> Result<Plan, Error
         place: location.to_string(),
         found,
         wanted,
-        steps: missing.map(|step| (step.version, step.description.to_string())).collect(),
+        steps: missing
+            .map(|step| (step.version, step.description.to_string()))
+            .collect(),
     })
 }
 

@@ -147,12 +147,23 @@ async fn bodies_are_chosen_by_kind_and_the_bundle_says_so() {
     assert!(files["bodies.tsv"].is_empty());
     assert!(!files.keys().any(|name| name.starts_with("policies/")));
     let who = "spiffe://acme.dev/github/123456/456789";
-    let args = ["export", "--kinds", "none", "--open", who, "-o", "opened.stint"];
+    let args = [
+        "export",
+        "--kinds",
+        "none",
+        "--open",
+        who,
+        "-o",
+        "opened.stint",
+    ];
     assert_eq!(desk.ledger(&args).await.exit, 0);
     let opened = String::from_utf8(desk.files("opened.stint")["openings.tsv"].clone()).unwrap();
     let subj = opened.split('\t').next().unwrap();
     let headers = String::from_utf8(files["headers.jsonl"].clone()).unwrap();
-    assert!(headers.contains(&format!("\"subj\":\"{subj}\"")), "{opened}");
+    assert!(
+        headers.contains(&format!("\"subj\":\"{subj}\"")),
+        "{opened}"
+    );
     assert_eq!(desk.verdicts(&["opened.stint"]).await.0, 0);
     let unknown = desk.ledger(&["export", "--kinds", "grants"]).await;
     assert_eq!(unknown.exit, 2, "{}", unknown.err);

@@ -83,7 +83,9 @@ async fn write(broker: Arc<Broker>, writer: u64, count: u64) {
 /// By the broker's own metrics.
 fn commits(broker: &Broker) -> f64 {
     let text = broker.metrics.text().unwrap();
-    let line = text.lines().find_map(|line| line.strip_prefix("stint_ledger_commit_seconds_count "));
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix("stint_ledger_commit_seconds_count "));
     line.map_or(0.0, |count| count.parse().unwrap())
 }
 
@@ -105,7 +107,11 @@ fn grants(report: &mut Report, replicas: usize, spot: &Spot, scale: usize) {
         }
     });
     let rate = asks.len() as f64 / watch.elapsed().as_secs_f64();
-    report.figure(&format!("{replicas} replicas"), "grants/s, 8 connections each", rate);
+    report.figure(
+        &format!("{replicas} replicas"),
+        "grants/s, 8 connections each",
+        rate,
+    );
     for replica in more {
         replica.stop();
     }

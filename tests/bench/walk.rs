@@ -76,7 +76,9 @@ fn main() {
     }
 
     if only.as_ref().is_some_and(|only| only == "start") {
-        let entries = std::env::args().skip_while(|word| word != "--entries").nth(1);
+        let entries = std::env::args()
+            .skip_while(|word| word != "--entries")
+            .nth(1);
         let entries = entries.map_or(1_000_000, |entries| entries.parse().unwrap());
         start::measure(&mut report, entries / u64::try_from(scale).unwrap());
         return;

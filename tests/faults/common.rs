@@ -11,6 +11,7 @@ use stint_tests::TestBroker;
 use stint_tests::after::Export;
 use stint_tests::broker::Setup;
 use stint_tests::clock::eventually;
+use stint_tests::log;
 use stint_tests::postgres::{Cluster, Spot};
 
 pub(crate) const STAGING: &str = "Environment::staging/web";
@@ -46,7 +47,13 @@ pub(crate) fn setup(spot: &Spot, port: u16) -> Setup {
 
 pub(crate) async fn grant(broker: &TestBroker) -> u64 {
     let ask = broker.ci("acme/web").ask("deploy", STAGING);
-    ask.x509().await.granted().ledger.seq
+    let answer = ask.x509().await;
+    if answer.status != 201 {
+        let said = log::since(0);
+        let lines: Vec<_> = said.lines().rev().take(12).collect();
+        panic!("{}\n{}", answer.text(), lines.join("\n"));
+    }
+    answer.granted().ledger.seq
 }
 
 /// The status of one ask; 0 where the connection broke.
@@ -106,12 +113,20 @@ pub(crate) async fn reads(broker: &TestBroker, code: &str) {
     panic!("no {code} in {said}");
 }
 
+/// `/readyz` is 200, soon.
+pub(crate) async fn is_ready(broker: &TestBroker) {
+    let ready = async || broker.operator("GET", "/readyz").await.status == 200;
+    assert!(patient(ready).await, "{}", broker.operator("GET", "/readyz").await.text());
+}
+
 /// Each grant is in somebody's hands or closed, none is closed twice; ids and the hashes of what was signed are unique.
 pub(crate) async fn settled(broker: &TestBroker, released: &BTreeSet<String>) -> Export {
     let export = broker.export().await;
     let mut closed: BTreeMap<u64, usize> = BTreeMap::new();
     for entry in export.of("sign_failed") {
-        *closed.entry(entry.header["what"]["of"].as_u64().unwrap()).or_default() += 1;
+        *closed
+            .entry(entry.header["what"]["of"].as_u64().unwrap())
+            .or_default() += 1;
     }
     for (seq, times) in &closed {
         assert_eq!(*times, 1, "entry {seq} is closed {times} times");
@@ -129,9 +144,20 @@ pub(crate) async fn settled(broker: &TestBroker, released: &BTreeSet<String>) ->
     let unique = |of: &dyn Fn(&Value) -> String| -> BTreeSet<String> {
         granted.iter().map(|entry| of(&entry.header)).collect()
     };
-    assert_eq!(unique(&|header| header["what"]["tbs"].to_string()).len(), granted.len());
-    let ids: BTreeSet<_> = export.entries().iter().map(|it| it.header["id"].to_string()).collect();
-    assert_eq!(ids.len(), export.entries().len(), "an id stands there twice");
+    assert_eq!(
+        unique(&|header| header["what"]["tbs"].to_string()).len(),
+        granted.len()
+    );
+    let ids: BTreeSet<_> = export
+        .entries()
+        .iter()
+        .map(|it| it.header["id"].to_string())
+        .collect();
+    assert_eq!(
+        ids.len(),
+        export.entries().len(),
+        "an id stands there twice"
+    );
     export
 }
 
@@ -140,7 +166,10 @@ pub(crate) fn failing_disk() -> PathBuf {
     static MADE: OnceLock<PathBuf> = OnceLock::new();
     let library = MADE.get_or_init(|| {
         let source = concat!(env!("CARGO_MANIFEST_DIR"), "/faults/disk.c");
-        let folder = tempfile::Builder::new().prefix("stint-disk-").tempdir().unwrap();
+        let folder = tempfile::Builder::new()
+            .prefix("stint-disk-")
+            .tempdir()
+            .unwrap();
         let library = folder.keep().join("disk.so");
         let made = Command::new("cc")
             .args(["-shared", "-fPIC", "-O1", "-Wall", "-Werror", "-o"])

@@ -8,7 +8,7 @@ use stint_tests::clock::eventually;
 use stint_tests::database::only_on;
 use stint_wire::Code;
 
-use crate::common::{STAGING, grant, reads, recovers, settled, try_grant};
+use crate::common::{STAGING, grant, is_ready, reads, recovers, settled, try_grant};
 use crate::steps::{on_disk, tell};
 
 async fn broker() -> Option<TestBroker> {
@@ -25,7 +25,9 @@ async fn broker() -> Option<TestBroker> {
 /// No space: refused and said, nothing written, and it goes on by itself as soon as there is some.
 #[tokio::test]
 async fn a_full_disk_refuses_and_recovers() {
-    let Some(mut broker) = broker().await else { return };
+    let Some(mut broker) = broker().await else {
+        return;
+    };
     tell(&broker, "full");
     let token = broker.ci("acme/web").token();
     let ask = || broker.ci("acme/web").ask("deploy", STAGING).token(&token);
@@ -33,13 +35,16 @@ async fn a_full_disk_refuses_and_recovers() {
         let answer = ask().x509().await;
         let problem = answer.refused(Code::Unavailable);
         assert!(problem.retryable);
-        assert_eq!(answer.header("retry-after"), problem.retry_after_s.unwrap().to_string());
+        assert_eq!(
+            answer.header("retry-after"),
+            problem.retry_after_s.unwrap().to_string()
+        );
     }
     reads(&broker, "ledger_unwritable").await;
     tell(&broker, "well");
     // The token that was refused was not used up.
     eventually("it grants again", async || ask().x509().await.status == 201).await;
-    reads(&broker, "[]").await;
+    is_ready(&broker).await;
     broker.stop().await;
     broker.restart().await.unwrap();
     drop(settled(&broker, &broker.grants()).await);
@@ -50,10 +55,18 @@ async fn a_full_disk_refuses_and_recovers() {
 /// reads what is there.
 #[tokio::test]
 async fn a_sync_that_fails_ends_the_process() {
-    let Some(mut broker) = broker().await else { return };
+    let Some(mut broker) = broker().await else {
+        return;
+    };
     tell(&broker, "sync");
-    assert!(matches!(try_grant(&broker).await, 0 | 503), "granted without a sync");
-    eventually("the process ends", async || broker.process().ended().is_some()).await;
+    assert!(
+        matches!(try_grant(&broker).await, 0 | 503),
+        "granted without a sync"
+    );
+    eventually("the process ends", async || {
+        broker.process().ended().is_some()
+    })
+    .await;
     assert_eq!(broker.process().ended().unwrap().signal(), Some(6));
     let said = stint_tests::process::said(&broker.path(""));
     assert!(said.contains("the process ends"), "{said}");
@@ -67,7 +80,9 @@ async fn a_sync_that_fails_ends_the_process() {
 /// A read that fails is a 503 or the end of the process, never a grant that rests on what was not read.
 #[tokio::test]
 async fn a_read_that_fails_is_no_answer() {
-    let Some(mut broker) = broker().await else { return };
+    let Some(mut broker) = broker().await else {
+        return;
+    };
     for _ in 0..5 {
         if broker.process().ended().is_some() {
             broker.kill();
@@ -97,7 +112,10 @@ async fn below_the_reserve_nothing_is_granted_and_it_says_so() {
     grant(&broker).await;
     broker.reconfigure("[store]\n", "[store]\ndisk_reserve = \"1000000GiB\"\n");
     let refused = broker.restart().await.unwrap_err();
-    assert!(refused.to_string().contains("could not be recorded"), "{refused}");
+    assert!(
+        refused.to_string().contains("could not be recorded"),
+        "{refused}"
+    );
     broker.reconfigure("disk_reserve = \"1000000GiB\"\n", "");
     broker.restart().await.unwrap();
     grant(&broker).await;

@@ -38,8 +38,16 @@ fn calls(record: &[u8]) -> Vec<Call> {
     while let (Some(place), Some(length)) = (number(at + 2), number(at + 10)) {
         let (what, file) = (record[at], record[at + 1]);
         let end = at + 18 + length;
-        let Some(bytes) = record.get(at + 18..end) else { break };
-        calls.push(Call { what, file, at: place, bytes: bytes.to_vec(), end });
+        let Some(bytes) = record.get(at + 18..end) else {
+            break;
+        };
+        calls.push(Call {
+            what,
+            file,
+            at: place,
+            bytes: bytes.to_vec(),
+            end,
+        });
         at = end;
     }
     calls
@@ -77,7 +85,9 @@ fn dice(seed: usize) -> usize {
 /// The disk after a cut behind the first `cut` calls; `luck` decides what of the unsynced arrived.
 fn image(calls: &[Call], cut: usize, luck: usize) -> Disk {
     let synced = |file: u8| {
-        let last = calls[..cut].iter().rposition(|it| it.what == b's' && it.file == file);
+        let last = calls[..cut]
+            .iter()
+            .rposition(|it| it.what == b's' && it.file == file);
         last.map_or(0, |at| at + 1)
     };
     let synced = BTreeMap::from([(b'd', synced(b'd')), (b'w', synced(b'w'))]);
@@ -89,7 +99,7 @@ fn image(calls: &[Call], cut: usize, luck: usize) -> Disk {
             match dice(luck * 7919 + at) % 3 {
                 0 => {}
                 1 => disk.take(call, |_| true),
-                _ => disk.take(call, |sector| dice(luck * 31 + at * 131 + sector) % 2 == 0),
+                _ => disk.take(call, |sector| dice(luck * 31 + at * 131 + sector).is_multiple_of(2)),
             }
         }
     }
@@ -100,25 +110,45 @@ fn image(calls: &[Call], cut: usize, luck: usize) -> Disk {
 async fn read(disk: &Disk, folder: &Path) -> Vec<String> {
     let path = folder.join("found.db");
     for (file, name) in [(b'd', "found.db"), (b'w', "found.db-wal")] {
-        std::fs::write(folder.join(name), disk.0.get(&file).map_or(&[][..], Vec::as_slice)).unwrap();
+        std::fs::write(
+            folder.join(name),
+            disk.0.get(&file).map_or(&[][..], Vec::as_slice),
+        )
+        .unwrap();
     }
     drop(std::fs::remove_file(folder.join("found.db-shm")));
-    let mut db = SqliteConnection::connect_with(&SqliteConnectOptions::new().filename(&path)).await.unwrap();
-    let whole = sqlx::query("PRAGMA integrity_check").fetch_one(&mut db).await.unwrap();
+    let mut db = SqliteConnection::connect_with(&SqliteConnectOptions::new().filename(&path))
+        .await
+        .unwrap();
+    let whole = sqlx::query("PRAGMA integrity_check")
+        .fetch_one(&mut db)
+        .await
+        .unwrap();
     assert_eq!(whole.get::<String, _>(0), "ok");
-    let head = sqlx::query("SELECT log, size, root FROM ledger_head").fetch_one(&mut db).await.unwrap();
+    let head = sqlx::query("SELECT log, size, root FROM ledger_head")
+        .fetch_one(&mut db)
+        .await
+        .unwrap();
     let (mut known, mut grants) = (Head::empty(&head.get::<String, _>(0), 0), Vec::new());
     let rows = sqlx::query("SELECT headers, root FROM ledger_batch ORDER BY first_seq");
     for row in rows.fetch_all(&mut db).await.unwrap() {
         let headers = cut_up(row.get(0));
         let (next, entries) = known.follow(headers.iter().map(Vec::as_slice)).unwrap();
         assert_eq!(next.root().as_bytes().as_slice(), row.get::<&[u8], _>(1));
-        grants.extend(entries.iter().filter(|it| matches!(it.what, What::Granted(_))).map(|it| it.id.clone()));
+        grants.extend(
+            entries
+                .iter()
+                .filter(|it| matches!(it.what, What::Granted(_)))
+                .map(|it| it.id.clone()),
+        );
         known = next;
     }
     assert_eq!(i64::try_from(known.size()).unwrap(), head.get::<i64, _>(1));
     assert_eq!(known.root().as_bytes().as_slice(), head.get::<&[u8], _>(2));
-    let bodies = sqlx::query("SELECT count(*) FROM ledger_body").fetch_one(&mut db).await.unwrap();
+    let bodies = sqlx::query("SELECT count(*) FROM ledger_body")
+        .fetch_one(&mut db)
+        .await
+        .unwrap();
     assert_eq!(bodies.get::<i64, _>(0), head.get::<i64, _>(1));
     db.close().await.unwrap();
     grants
@@ -143,20 +173,40 @@ async fn whatever_a_power_cut_leaves_holds_every_grant_that_was_answered() {
     // In order, so that the record begins with files that are whole.
     broker.stop().await;
     let mut begun = Disk::default();
-    begun.0.insert(b'd', std::fs::read(broker.database()).unwrap());
+    begun
+        .0
+        .insert(b'd', std::fs::read(broker.database()).unwrap());
     on_disk(&mut broker, "trace").await;
     let trace = broker.path("trace");
     let mut answered = Vec::new();
     for _ in 0..12 * rounds() {
-        let grant = broker.ci("acme/web").ask("deploy", STAGING).x509().await.granted().grant;
+        let grant = broker
+            .ci("acme/web")
+            .ask("deploy", STAGING)
+            .x509()
+            .await
+            .granted()
+            .grant;
         let length = std::fs::metadata(&trace).unwrap().len();
         answered.push((usize::try_from(length).unwrap(), grant));
     }
     // In order again: the log is moved into the database while it is recorded.
     broker.stop().await;
     let mut calls = calls(&std::fs::read(&trace).unwrap());
-    let first = Call { what: b'w', file: b'd', at: 0, bytes: begun.0[&b'd'].clone(), end: 0 };
-    let sync = Call { what: b's', file: b'd', at: 0, bytes: Vec::new(), end: 0 };
+    let first = Call {
+        what: b'w',
+        file: b'd',
+        at: 0,
+        bytes: begun.0[&b'd'].clone(),
+        end: 0,
+    };
+    let sync = Call {
+        what: b's',
+        file: b'd',
+        at: 0,
+        bytes: Vec::new(),
+        end: 0,
+    };
     calls.splice(0..0, [first, sync]);
     let folder = tempfile::tempdir().unwrap();
     let mut images = 0;

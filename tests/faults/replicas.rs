@@ -31,7 +31,9 @@ async fn end([a, b, c]: [TestBroker; 3]) {
 async fn by_node(broker: &TestBroker) -> BTreeMap<String, usize> {
     let mut nodes = BTreeMap::new();
     for entry in broker.export().await.of("granted") {
-        *nodes.entry(entry.header["node"].as_str().unwrap().to_owned()).or_default() += 1;
+        *nodes
+            .entry(entry.header["node"].as_str().unwrap().to_owned())
+            .or_default() += 1;
     }
     nodes
 }
@@ -40,11 +42,23 @@ async fn by_node(broker: &TestBroker) -> BTreeMap<String, usize> {
 async fn hundreds_of_grants_through_three_brokers_are_hundreds_of_entries() {
     let all = three().await;
     let each = 70 * rounds();
-    let asks = (0..each).flat_map(|_| all.iter().map(grant));
-    let seqs: BTreeSet<_> = together(asks).await.into_iter().collect();
+    // Thirty at a time: more would wait for the processors, and not for each other.
+    let client = async |broker| {
+        let mut seqs = Vec::new();
+        for _ in 0..each / 10 {
+            seqs.push(grant(broker).await);
+        }
+        seqs
+    };
+    let clients = (0..10).flat_map(|_| all.iter().map(&client));
+    let seqs: BTreeSet<_> = together(clients).await.into_iter().flatten().collect();
     assert_eq!(seqs.len(), 3 * each);
     let nodes = by_node(&all[0]).await;
-    assert_eq!(nodes.values().copied().collect::<Vec<_>>(), [each; 3], "{nodes:?}");
+    assert_eq!(
+        nodes.values().copied().collect::<Vec<_>>(),
+        [each; 3],
+        "{nodes:?}"
+    );
     // What each of them publishes is one history: the last one's is verified as an extension of it.
     together(all.iter().map(TestBroker::remember)).await;
     end(all).await;
@@ -57,11 +71,17 @@ async fn two_programs_lengthen_one_ledger() {
     let mut b = a.beside("b", |config| config);
     together([&mut a, &mut b].map(|broker| broker.serve(None))).await;
     let each = 40 * rounds();
-    let asks = (0..each).flat_map(|_| [&a, &b].map(grant));
-    let seqs: BTreeSet<_> = together(asks).await.into_iter().collect();
-    assert_eq!(seqs.len(), 2 * each);
+    for _ in 0..each / 10 {
+        let asks = (0..10).flat_map(|_| [&a, &b].map(grant));
+        let seqs: BTreeSet<_> = together(asks).await.into_iter().collect();
+        assert_eq!(seqs.len(), 20);
+    }
     let nodes = by_node(&b).await;
-    assert_eq!(nodes.values().copied().collect::<Vec<_>>(), [each; 2], "{nodes:?}");
+    assert_eq!(
+        nodes.values().copied().collect::<Vec<_>>(),
+        [each; 2],
+        "{nodes:?}"
+    );
     b.finish().await;
     a.finish().await;
 }
@@ -93,17 +113,24 @@ async fn one_ask_that_needs_people_is_one_request_wherever_it_was_asked() {
     let mut requests = BTreeSet::new();
     for round in 0..8 * rounds() {
         let job = round.to_string();
-        let asks = (0..2).flat_map(|_| &all).map(|broker| {
-            broker.ci("acme/web").job(&job).ask("deploy", PROD).x509()
-        });
+        let asks = (0..2)
+            .flat_map(|_| &all)
+            .map(|broker| broker.ci("acme/web").job(&job).ask("deploy", PROD).x509());
         let held: Vec<_> = together(asks).await.iter().map(Answer::held).collect();
         let ids: BTreeSet<_> = held.iter().map(|it| it.request.clone()).collect();
         assert_eq!(ids.len(), 1, "round {round}: {ids:?}");
-        assert_eq!(held.iter().filter(|it| it.created).count(), 1, "round {round}");
+        assert_eq!(
+            held.iter().filter(|it| it.created).count(),
+            1,
+            "round {round}"
+        );
         requests.extend(ids);
     }
     let recorded = all[0].export().await.of("requested");
-    let recorded: BTreeSet<_> = recorded.iter().map(|it| it.header["id"].as_str().unwrap().to_owned()).collect();
+    let recorded: BTreeSet<_> = recorded
+        .iter()
+        .map(|it| it.header["id"].as_str().unwrap().to_owned())
+        .collect();
     assert_eq!(recorded, requests);
     end(all).await;
 }
@@ -129,8 +156,8 @@ async fn one_idempotency_key_is_one_grant_wherever_it_was_sent() {
         for answer in &answers {
             match answer.status.as_u16() {
                 201 => drop(grants.insert(answer.granted().grant)),
-                // The first one is recorded, and its certificate not kept yet.
-                _ => assert!(matches!(answer.status.as_u16(), 409 | 503), "{}", answer.text()),
+                // Another broker's certificate may be on its way for longer than anybody waits for it.
+                _ => drop(answer.refused(Code::AlreadyDelivered)),
             }
         }
         assert_eq!(grants.len(), 1, "round {round}");
@@ -160,7 +187,10 @@ async fn no_grant_follows_a_freeze_on_any_broker() {
                 loop {
                     let was_frozen = frozen.get();
                     let status = try_grant(broker).await;
-                    assert!(!was_frozen || status != 201, "a grant after the freeze was answered");
+                    assert!(
+                        !was_frozen || status != 201,
+                        "a grant after the freeze was answered"
+                    );
                     if status != 201 {
                         return;
                     }
@@ -187,29 +217,28 @@ async fn no_grant_follows_a_freeze_on_any_broker() {
     end(all).await;
 }
 
-/// Lets nobody deploy to staging.
-const LESS: &str = r#"@id("no-staging") @owner("Group::\"release\"")
-forbid (principal, action == Action::"deploy", resource in Environment::"staging");
+/// Lets acme/api deploy to staging.
+const MORE: &str = r#"@id("api-staging") @owner("Group::\"release\"") @max_ttl("10m") @credential("x509")
+permit (principal is Stint::Workload, action == Action::"deploy", resource in Environment::"staging")
+when { context has github && context.github.repository_id == "1" };
 "#;
+
+async fn api(broker: &TestBroker) -> u16 {
+    let caller = broker.ci("acme/api").claim("repository_id", json!("1"));
+    caller.ask("deploy", STAGING).x509().await.status.as_u16()
+}
 
 #[tokio::test]
 async fn policy_that_was_loaded_on_one_decides_on_all() {
     let all = three().await;
     let [a, b, c] = &all;
-    together(all.iter().map(grant)).await;
-    a.write_policy("less.cedar", LESS);
+    assert_eq!(together(all.iter().map(api)).await, [403; 3]);
+    a.write_policy("api.cedar", MORE);
     let word = a.reload().await;
     assert_eq!(word.status, 200, "{}", word.text());
     let pol = word.json()["policy_version"].clone();
     for broker in [b, c] {
-        eventually("the new set decides", async || {
-            let answer = broker.ci("acme/web").ask("deploy", STAGING).x509().await;
-            if answer.status != 201 {
-                drop(answer.refused(Code::Denied));
-            }
-            answer.status != 201
-        })
-        .await;
+        eventually("the new set decides", async || api(broker).await == 201).await;
     }
     // Each grant stands under the set that was in force at its place.
     let mut in_force = serde_json::Value::Null;
@@ -227,11 +256,17 @@ async fn policy_that_was_loaded_on_one_decides_on_all() {
 #[tokio::test]
 async fn a_name_that_is_taken_is_refused_and_free_again_when_its_broker_ends() {
     let (a, _) = on_server().await;
-    let mut b = a.replica("b").await.unwrap();
+    let mut b = a.beside("b", |config| config);
+    // A program, whose clock goes: its signs of life are seen.
+    b.serve(None).await;
     let refused = a.replica("b").await.unwrap_err();
     let said = std::iter::successors(Some(&refused as &dyn std::error::Error), |it| it.source());
     let said: Vec<_> = said.map(ToString::to_string).collect();
-    assert!(said.join(": ").contains("another broker writes this ledger as node `b`"), "{said:?}");
+    assert!(
+        said.join(": ")
+            .contains("another broker writes this ledger as node `b`"),
+        "{said:?}"
+    );
     grant(&b).await;
     b.stop().await;
     let again = a.replica("b").await.unwrap();

@@ -12,15 +12,17 @@ use stint_tests::proxy::{After, Proxy};
 use stint_tests::{TestBroker, together};
 use stint_wire::Code;
 
-use crate::common::{STAGING, grant, load, on_server, reads, recovers, rounds, settled, setup};
+use crate::common::{STAGING, grant, load, on_server, is_ready, reads, recovers, rounds, settled, setup};
 
 /// Four clients ask while `fault` happens; all they ever hear is 201 and 503. Gives what `fault` gave.
 async fn under_load<T>(broker: &TestBroker, fault: impl Future<Output = T>) -> T {
     let over = std::cell::Cell::new(false);
-    let client = || load(broker, |_| match over.get() {
-        true => ControlFlow::Break(()),
-        false => ControlFlow::Continue(()),
-    });
+    let client = || {
+        load(broker, |_| match over.get() {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
+        })
+    };
     let fault = async {
         let done = fault.await;
         over.set(true);
@@ -59,7 +61,8 @@ async fn a_server_that_restarts_is_found_again() {
 
 /// Backends ended and statements cancelled, again and again, whatever they are in the middle of.
 #[tokio::test]
-async fn connections_that_are_ended_and_statements_that_are_cancelled_cost_nothing_that_was_answered() {
+async fn connections_that_are_ended_and_statements_that_are_cancelled_cost_nothing_that_was_answered()
+ {
     let (broker, spot) = on_server().await;
     let before = broker.released();
     for word in ["pg_terminate_backend", "pg_cancel_backend"] {
@@ -105,7 +108,10 @@ async fn a_synchronous_standby_takes_over_and_nothing_is_lost() {
     let export = settled(&broker, &broker.grants()).await;
     let causes = |export: &stint_tests::after::Export| {
         let loaded = export.of("config_loaded");
-        loaded.iter().map(|it| it.header["what"]["cause"].clone()).collect::<Vec<_>>()
+        loaded
+            .iter()
+            .map(|it| it.header["what"]["cause"].clone())
+            .collect::<Vec<_>>()
     };
     let mut said = causes(&export);
     for _ in 0..50 {
@@ -148,7 +154,11 @@ async fn a_standby_without_the_last_entries_is_not_gone_on_with() {
         let answer = broker.ci("acme/web").ask("deploy", STAGING).x509().await;
         drop(answer.refused(Code::Unavailable));
     }
-    assert_eq!(number(&there, "SELECT max(size) FROM ledger_head").await, size, "it was extended");
+    assert_eq!(
+        number(&there, "SELECT max(size) FROM ledger_head").await,
+        size,
+        "it was extended"
+    );
     broker.give_up().await;
 }
 
@@ -162,7 +172,7 @@ async fn a_commit_whose_answer_is_swallowed_is_looked_for_and_found() {
         grant(&broker).await;
         // What is derived of it is committed by now: the next COMMIT is a grant's.
         tokio::time::sleep(Duration::from_secs(2)).await;
-        proxy.after(b"COMMIT", fate);
+        proxy.after(b"COMMIT\0", fate);
         grant(&broker).await;
         assert!(proxy.triggered());
         grant(&broker).await;
@@ -181,8 +191,14 @@ async fn a_commit_that_never_reached_the_server_leaves_nothing() {
     grant(&broker).await;
     tokio::time::sleep(Duration::from_secs(2)).await;
     let token = broker.ci("acme/web").token();
-    let ask = || broker.ci("acme/web").ask("deploy", STAGING).token(&token).x509();
-    proxy.after(b"COMMIT", After::Lost);
+    let ask = || {
+        broker
+            .ci("acme/web")
+            .ask("deploy", STAGING)
+            .token(&token)
+            .x509()
+    };
+    proxy.after(b"COMMIT\0", After::Lost);
     drop(ask().await.refused(Code::Unavailable));
     assert!(proxy.triggered());
     eventually("the same token is good", async || ask().await.status == 201).await;
@@ -202,7 +218,9 @@ async fn a_server_that_hangs_is_waited_for_and_not_for_ever() {
     let asks = (0..8).map(|_| async {
         let ask = broker.ci("acme/web").ask("deploy", STAGING).x509();
         // Far more than it takes: that it ends at all is what counts.
-        tokio::time::timeout(Duration::from_secs(60), ask).await.unwrap()
+        tokio::time::timeout(Duration::from_secs(60), ask)
+            .await
+            .unwrap()
     });
     for answer in together(asks).await {
         drop(answer.refused(Code::Unavailable));
@@ -211,7 +229,7 @@ async fn a_server_that_hangs_is_waited_for_and_not_for_ever() {
     proxy.heal();
     proxy.cut();
     recovers(&broker).await;
-    reads(&broker, "[]").await;
+    is_ready(&broker).await;
     drop(settled(&broker, &broker.grants()).await);
     broker.finish_after_crash().await;
 }
@@ -231,6 +249,9 @@ async fn the_victim_of_a_deadlock_is_tried_again() {
     .await;
     grant(&broker).await;
     let database = Database::Server(spot);
-    assert_eq!(number(&database, "SELECT last_value FROM attack.times").await, 4);
+    assert_eq!(
+        number(&database, "SELECT last_value FROM attack.times").await,
+        4
+    );
     broker.finish().await;
 }

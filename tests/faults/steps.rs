@@ -26,7 +26,10 @@ pub(crate) async fn on_disk(broker: &mut TestBroker, order: &str) {
         ("STINT_DISK", at.display().to_string()),
         ("STINT_TRACE", broker.path("trace").display().to_string()),
     ];
-    let env: Vec<_> = env.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let env: Vec<_> = env
+        .iter()
+        .map(|(name, value)| (*name, value.as_str()))
+        .collect();
     let traced = order == "trace";
     broker.serve_with(&env[..if traced { 3 } else { 2 }]).await;
     if !traced {
@@ -38,10 +41,15 @@ pub(crate) async fn on_disk(broker: &mut TestBroker, order: &str) {
 pub(crate) async fn killed_starting(broker: &TestBroker, call: usize) {
     tell(broker, &format!("kill {call}"));
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    let listen = format!("[server]\nlisten = \"{}\"\n", listener.local_addr().unwrap());
+    let listen = format!(
+        "[server]\nlisten = \"{}\"\n",
+        listener.local_addr().unwrap()
+    );
     drop(listener);
     let path = broker.config_file();
-    let text = std::fs::read_to_string(&path).unwrap().replacen("[server]\n", &listen, 1);
+    let text = std::fs::read_to_string(&path)
+        .unwrap()
+        .replacen("[server]\n", &listen, 1);
     std::fs::write(&path, text).unwrap();
     let mut child = Command::new(program("stintd"))
         .args(["serve", "-c"])
@@ -101,15 +109,42 @@ struct Step {
 }
 
 const STEPS: &[Step] = &[
-    Step { table: "spent", when: "BEFORE INSERT" },
-    Step { table: "task", when: "BEFORE INSERT" },
-    Step { table: "granted", when: "BEFORE INSERT" },
-    Step { table: "ledger_node", when: "BEFORE UPDATE" },
-    Step { table: "ledger_head", when: "BEFORE UPDATE" },
-    Step { table: "ledger_batch", when: "BEFORE INSERT" },
-    Step { table: "ledger_body", when: "BEFORE INSERT" },
-    Step { table: "ledger_body", when: "AFTER INSERT" },
-    Step { table: "ledger_batch", when: "COMMIT" },
+    Step {
+        table: "spent",
+        when: "BEFORE INSERT",
+    },
+    Step {
+        table: "task",
+        when: "BEFORE INSERT",
+    },
+    Step {
+        table: "granted",
+        when: "BEFORE INSERT",
+    },
+    Step {
+        table: "ledger_node",
+        when: "BEFORE UPDATE",
+    },
+    Step {
+        table: "ledger_head",
+        when: "BEFORE UPDATE",
+    },
+    Step {
+        table: "ledger_batch",
+        when: "BEFORE INSERT",
+    },
+    Step {
+        table: "ledger_body",
+        when: "BEFORE INSERT",
+    },
+    Step {
+        table: "ledger_body",
+        when: "AFTER INSERT",
+    },
+    Step {
+        table: "ledger_batch",
+        when: "COMMIT",
+    },
 ];
 
 /// Whoever comes by `step` waits for the lock that the test holds; the sign of life alone waits for nobody.
@@ -142,7 +177,10 @@ async fn killed_at(step: Step) {
     grant(&broker).await;
     let id = broker.process().id();
     let mut holder = spot.connect().await;
-    sqlx::query("SELECT pg_advisory_lock(4711)").execute(&mut holder).await.unwrap();
+    sqlx::query("SELECT pg_advisory_lock(4711)")
+        .execute(&mut holder)
+        .await
+        .unwrap();
     spot.tell(&trap(step)).await;
     let (status, ()) = tokio::join!(try_grant(&broker), async {
         waits(&spot).await;
@@ -156,13 +194,20 @@ async fn killed_at(step: Step) {
          WHERE datname = current_database() AND usename = 'stint'",
     )
     .await;
-    sqlx::query("SELECT pg_advisory_unlock(4711)").execute(&mut holder).await.unwrap();
+    sqlx::query("SELECT pg_advisory_unlock(4711)")
+        .execute(&mut holder)
+        .await
+        .unwrap();
     spot.tell("DROP FUNCTION attack.wait() CASCADE").await;
     sqlx::Connection::close(holder).await.unwrap();
     broker.restart().await.unwrap();
     grant(&broker).await;
     let export = settled(&broker, &broker.grants()).await;
-    assert_eq!(export.of("granted").len(), 2, "{step:?}: what never was committed is there");
+    assert_eq!(
+        export.of("granted").len(),
+        2,
+        "{step:?}: what never was committed is there"
+    );
     broker.finish().await;
 }
 
@@ -197,7 +242,7 @@ async fn on_postgres_a_broker_that_dies_before_it_hears_of_its_commit_leaves_a_c
     let id = broker.process().id();
     // What is derived of the first grant is committed by now, so the next COMMIT is the second's.
     tokio::time::sleep(Duration::from_secs(2)).await;
-    proxy.after(b"COMMIT", After::Deaf);
+    proxy.after(b"COMMIT\0", After::Deaf);
     let (status, ()) = tokio::join!(try_grant(&broker), async {
         eventually("COMMIT went by", async || proxy.triggered()).await;
         tokio::time::sleep(Duration::from_millis(300)).await;

@@ -30,7 +30,10 @@ impl Victim {
     }
 
     async fn alter(&self, sql: &str) {
-        assert!(tamper(&self.broker.database(), sql).await > 0, "{sql}: nothing was changed");
+        assert!(
+            tamper(&self.broker.database(), sql).await > 0,
+            "{sql}: nothing was changed"
+        );
     }
 
     async fn cell(&self, sql: &'static str) -> Vec<u8> {
@@ -40,7 +43,10 @@ impl Victim {
     /// The start refuses and says `text`; then all is whole again.
     async fn stops_the_start(&mut self, what: &str, text: &str) {
         let refused = self.broker.restart().await.unwrap_err().to_string();
-        assert!(refused.contains(text), "{what}: `{refused}` does not say `{text}`");
+        assert!(
+            refused.contains(text),
+            "{what}: `{refused}` does not say `{text}`"
+        );
         self.whole().await;
     }
 
@@ -57,7 +63,12 @@ impl Victim {
         let said = said.refused(Code::StateConflict);
         assert!(said.detail.contains(text), "{sql}: {}", said.detail);
         reads(&self.broker, "ledger_diverged").await;
-        let answer = self.broker.ci("acme/web").ask("deploy", STAGING).x509().await;
+        let answer = self
+            .broker
+            .ci("acme/web")
+            .ask("deploy", STAGING)
+            .x509()
+            .await;
         drop(answer.refused(Code::Unavailable));
         self.broker.stop().await;
         // What the pin has seen of this start goes with it.
@@ -91,17 +102,23 @@ fn set_headers(bytes: &[u8], first: u64) -> String {
 #[tokio::test]
 async fn t1_a_bit_of_a_header() {
     let mut victim = Victim::new().await;
-    let headers = victim.cell("SELECT headers FROM ledger_batch WHERE first_seq = 7").await;
+    let headers = victim
+        .cell("SELECT headers FROM ledger_batch WHERE first_seq = 7")
+        .await;
     let bits = headers.len() * 8;
     for bit in (0..bits).step_by(bits / (9 * crate::common::rounds())) {
         let mut headers = headers.clone();
         headers[bit / 8] ^= 1 << (bit % 8);
         victim.alter(&set_headers(&headers, 7)).await;
-        victim.stops_the_start(&format!("bit {bit}"), "entry 7").await;
+        victim
+            .stops_the_start(&format!("bit {bit}"), "entry 7")
+            .await;
     }
     let mut other = headers.clone();
     *other.last_mut().unwrap() ^= 4;
-    victim.is_found_by_the_scrubber(&set_headers(&other, 7), "entry 7").await;
+    victim
+        .is_found_by_the_scrubber(&set_headers(&other, 7), "entry 7")
+        .await;
     victim.end().await;
 }
 
@@ -117,7 +134,10 @@ async fn t1_the_next_reader_refuses() {
     let sql = format!("UPDATE ledger_batch SET hashes = zeroblob(32) WHERE first_seq = {seq}");
     assert_eq!(tamper(&database, &sql).await, 1);
     let refused = broker.replica("b").await.unwrap_err().to_string();
-    assert!(refused.contains("root") || refused.contains(&format!("entry {seq}")), "{refused}");
+    assert!(
+        refused.contains("root") || refused.contains(&format!("entry {seq}")),
+        "{refused}"
+    );
     broker.abandon().await;
 }
 
@@ -125,8 +145,12 @@ async fn t1_the_next_reader_refuses() {
 #[tokio::test]
 async fn t2_a_body_that_is_another() {
     let mut victim = Victim::new().await;
-    let seven = victim.cell("SELECT body FROM ledger_body WHERE seq = 7").await;
-    let eight = victim.cell("SELECT body FROM ledger_body WHERE seq = 8").await;
+    let seven = victim
+        .cell("SELECT body FROM ledger_body WHERE seq = 7")
+        .await;
+    let eight = victim
+        .cell("SELECT body FROM ledger_body WHERE seq = 8")
+        .await;
     let text = String::from_utf8(seven.clone()).unwrap();
     let after = |word: &str| text.find(word).unwrap() + word.len();
     let flipped = |place: usize| {
@@ -135,13 +159,19 @@ async fn t2_a_body_that_is_another() {
         bytes
     };
     for (what, body) in [
-        ("an edited body", text.replace("acme/web", "acme/wob").into_bytes()),
+        (
+            "an edited body",
+            text.replace("acme/web", "acme/wob").into_bytes(),
+        ),
         ("another salt", flipped(after("\"salt\":\""))),
         ("a false opening", flipped(after("\"open\":\""))),
         ("another entry's body", eight),
         ("nothing", Vec::new()),
     ] {
-        let sql = format!("UPDATE ledger_body SET body = {} WHERE seq = 7", literal(&body));
+        let sql = format!(
+            "UPDATE ledger_body SET body = {} WHERE seq = 7",
+            literal(&body)
+        );
         victim.alter(&sql).await;
         victim.stops_the_start(what, "entry 7").await;
         victim.is_found_by_the_scrubber(&sql, "entry 7").await;
@@ -155,15 +185,25 @@ async fn forge(victim: &Victim) -> Head {
     let mut sql = String::new();
     for first in 0..8 {
         let headers = match first {
-            6 => victim.cell("SELECT headers FROM ledger_batch WHERE first_seq = 6").await,
-            7 => victim.cell("SELECT headers FROM ledger_batch WHERE first_seq = 7").await,
+            6 => {
+                victim
+                    .cell("SELECT headers FROM ledger_batch WHERE first_seq = 6")
+                    .await
+            }
+            7 => {
+                victim
+                    .cell("SELECT headers FROM ledger_batch WHERE first_seq = 7")
+                    .await
+            }
             _ => headers_at(victim, first).await,
         };
         if !headers.is_empty() {
             head = follow(&head, &headers);
         }
     }
-    let last = victim.cell("SELECT headers FROM ledger_batch WHERE first_seq = 8").await;
+    let last = victim
+        .cell("SELECT headers FROM ledger_batch WHERE first_seq = 8")
+        .await;
     let text = String::from_utf8(last[2..].to_vec()).unwrap();
     let at = text.find("\"exp\":1").unwrap() + 8;
     let mut forged = last;
@@ -174,10 +214,20 @@ async fn forge(victim: &Victim) -> Head {
     victim.alter(&sql).await;
     let root = literal(head.root().as_bytes());
     let leaf = literal(head.last_leaf().as_bytes());
-    victim.alter(&format!("UPDATE ledger_batch SET hashes = {leaf}, root = {root} WHERE first_seq = 8")).await;
-    let frontier: Vec<u8> = head.frontier().nodes().iter().flat_map(|it| *it.as_bytes()).collect();
+    victim
+        .alter(&format!(
+            "UPDATE ledger_batch SET hashes = {leaf}, root = {root} WHERE first_seq = 8"
+        ))
+        .await;
+    let frontier: Vec<u8> = head
+        .frontier()
+        .nodes()
+        .iter()
+        .flat_map(|it| *it.as_bytes())
+        .collect();
     let frontier = literal(&frontier);
-    let sql = format!("UPDATE ledger_head SET last_leaf = {leaf}, root = {root}, frontier = {frontier}");
+    let sql =
+        format!("UPDATE ledger_head SET last_leaf = {leaf}, root = {root}, frontier = {frontier}");
     victim.alter(&sql).await;
     head
 }
@@ -201,7 +251,7 @@ fn follow(head: &Head, mut rest: &[u8]) -> Head {
         headers.push(header);
         rest = after;
     }
-    head.follow(headers.into_iter()).unwrap().0
+    head.follow(headers).unwrap().0
 }
 
 /// T3: an entry edited and every hash computed anew, without the key of the seal.
@@ -235,10 +285,17 @@ async fn t4_another_history_under_our_own_keys() {
         grant(&broker).await;
     }
     let export = broker.export().await;
-    let vkey = broker.get("/v1/trust").await.json()["ledger"]["vkey"].as_str().unwrap().to_owned();
+    let vkey = broker.get("/v1/trust").await.json()["ledger"]["vkey"]
+        .as_str()
+        .unwrap()
+        .to_owned();
     let trust = stint_audit::trust::Trust::from_keys(&vkey).unwrap();
     let now = broker.now().as_millis().unsigned_abs();
-    let options = |since| stint_audit::verify::Options { now, since, ..Default::default() };
+    let options = |since| stint_audit::verify::Options {
+        now,
+        since,
+        ..Default::default()
+    };
     let alone = stint_audit::verify(&export.files, &trust, &options(None));
     assert_eq!(alone.exit, 0, "nobody who saw nothing can tell:\n{alone}");
     let report = stint_audit::verify(&export.files, &trust, &options(Some(seen)));
@@ -246,7 +303,10 @@ async fn t4_another_history_under_our_own_keys() {
     broker.stop().await;
     std::fs::rename(broker.path("seen.pin"), broker.path("ledger.pin")).unwrap();
     let refused = broker.restart().await.unwrap_err().to_string();
-    assert!(refused.contains("does not extend the pinned head"), "{refused}");
+    assert!(
+        refused.contains("does not extend the pinned head"),
+        "{refused}"
+    );
     broker.abandon().await;
 }
 
@@ -254,19 +314,39 @@ async fn t4_another_history_under_our_own_keys() {
 #[tokio::test]
 async fn t5_entries_that_are_not_where_they_were() {
     let mut victim = Victim::new().await;
-    let seven = victim.cell("SELECT headers FROM ledger_batch WHERE first_seq = 7").await;
-    let six = victim.cell("SELECT headers FROM ledger_batch WHERE first_seq = 6").await;
+    let seven = victim
+        .cell("SELECT headers FROM ledger_batch WHERE first_seq = 7")
+        .await;
+    let six = victim
+        .cell("SELECT headers FROM ledger_batch WHERE first_seq = 6")
+        .await;
     let swap = "UPDATE ledger_batch SET
         headers = (SELECT headers FROM ledger_batch AS o WHERE o.log = ledger_batch.log AND o.first_seq = 13 - ledger_batch.first_seq),
         hashes = (SELECT hashes FROM ledger_batch AS o WHERE o.log = ledger_batch.log AND o.first_seq = 13 - ledger_batch.first_seq)
         WHERE first_seq IN (6, 7)";
     for (what, sql, text) in [
-        ("one in the middle is gone", "DELETE FROM ledger_batch WHERE first_seq = 7".to_owned(), "entry 7"),
-        ("the first is gone", "DELETE FROM ledger_batch WHERE first_seq = 0".to_owned(), "entry 0"),
+        (
+            "one in the middle is gone",
+            "DELETE FROM ledger_batch WHERE first_seq = 7".to_owned(),
+            "entry 7",
+        ),
+        (
+            "the first is gone",
+            "DELETE FROM ledger_batch WHERE first_seq = 0".to_owned(),
+            "entry 0",
+        ),
         ("two are swapped", swap.to_owned(), "entry 6"),
         ("one stands there twice", set_headers(&six, 7), "entry 7"),
-        ("two in the place of one", set_headers(&[seven, six.clone()].concat(), 7), "entry"),
-        ("one is another log's", "UPDATE ledger_batch SET log = 'other' WHERE first_seq = 7".to_owned(), "entry 7"),
+        (
+            "two in the place of one",
+            set_headers(&[seven, six.clone()].concat(), 7),
+            "entry",
+        ),
+        (
+            "one is another log's",
+            "UPDATE ledger_batch SET log = 'other' WHERE first_seq = 7".to_owned(),
+            "entry 7",
+        ),
     ] {
         victim.alter(&sql).await;
         let refused = victim.broker.restart().await.map(drop);
@@ -274,7 +354,10 @@ async fn t5_entries_that_are_not_where_they_were() {
             Err(error) => {
                 let said = error.to_string();
                 // Swapped leaves give another root, which is noticed first.
-                assert!(said.contains(text) || said.contains("root"), "{what}: {said}");
+                assert!(
+                    said.contains(text) || said.contains("root"),
+                    "{what}: {said}"
+                );
             }
             Ok(()) => {
                 let said = victim.broker.operator("POST", "/v1/ledger/scrub").await;
@@ -321,7 +404,10 @@ async fn t6_back_to_an_older_state() {
     drop(answer.refused(Code::Unavailable));
     reads(&broker, "ledger_diverged").await;
     broker.stop().await;
-    assert_eq!(tamper(&broker.database(), "UPDATE ledger_head SET size = size + 1").await, 1);
+    assert_eq!(
+        tamper(&broker.database(), "UPDATE ledger_head SET size = size + 1").await,
+        1
+    );
     broker.restart().await.unwrap();
     grant(&broker).await;
     broker.finish().await;
@@ -339,12 +425,22 @@ async fn t7_two_heads_of_one_size() {
         Database::File(file) => {
             use sqlx::Connection as _;
             let options = sqlx::sqlite::SqliteConnectOptions::new().filename(file);
-            let mut db = sqlx::sqlite::SqliteConnection::connect_with(&options).await.unwrap();
-            sqlx::query(twin).execute(&mut db).await.unwrap_err().to_string()
+            let mut db = sqlx::sqlite::SqliteConnection::connect_with(&options)
+                .await
+                .unwrap();
+            sqlx::query(twin)
+                .execute(&mut db)
+                .await
+                .unwrap_err()
+                .to_string()
         }
         Database::Server(spot) => {
             let mut db = spot.connect().await;
-            sqlx::query(twin).execute(&mut db).await.unwrap_err().to_string()
+            sqlx::query(twin)
+                .execute(&mut db)
+                .await
+                .unwrap_err()
+                .to_string()
         }
     };
     assert!(refused.to_lowercase().contains("unique"), "{refused}");
@@ -384,7 +480,10 @@ async fn t8_a_freeze_holds_whatever_becomes_of_rows() {
     let said = broker.operator("POST", "/v1/ledger/scrub").await;
     assert_eq!(said.status, 200, "{}", said.text());
     assert_eq!(broker.command("/v1/unfreeze", &freeze).await.status, 200);
-    eventually("the thaw is known", async || crate::common::try_grant(&broker).await == 201).await;
+    eventually("the thaw is known", async || {
+        crate::common::try_grant(&broker).await == 201
+    })
+    .await;
     broker.finish().await;
 }
 
@@ -399,12 +498,17 @@ async fn t8_a_freeze_that_was_taken_out_is_missed() {
     broker.database().save("whole").await;
     for sql in [
         format!("DELETE FROM ledger_body WHERE seq = {seq}"),
-        format!("UPDATE ledger_body SET body = (SELECT body FROM ledger_body WHERE seq = 0) WHERE seq = {seq}"),
+        format!(
+            "UPDATE ledger_body SET body = (SELECT body FROM ledger_body WHERE seq = 0) WHERE seq = {seq}"
+        ),
         format!("DELETE FROM ledger_batch WHERE first_seq = {seq}"),
     ] {
         assert_eq!(tamper(&broker.database(), &sql).await, 1);
         let refused = broker.restart().await.unwrap_err().to_string();
-        assert!(refused.contains(&format!("entry {seq}")), "{sql}: {refused}");
+        assert!(
+            refused.contains(&format!("entry {seq}")),
+            "{sql}: {refused}"
+        );
         broker.database().restore("whole").await;
     }
     broker.restart().await.unwrap();

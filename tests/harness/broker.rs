@@ -483,7 +483,10 @@ impl TestBroker {
     #[must_use]
     pub fn grants(&self) -> std::collections::BTreeSet<String> {
         let seen = self.seen.lock().unwrap();
-        seen.released.iter().map(|released| released.grant.clone()).collect()
+        seen.released
+            .iter()
+            .map(|released| released.grant.clone())
+            .collect()
     }
 
     /// A text that may be found nowhere afterwards.
@@ -642,7 +645,11 @@ impl TestBroker {
     /// When this broker is on a file.
     #[must_use]
     pub fn beside(&self, node: &str, change: impl FnOnce(String) -> String) -> TestBroker {
-        assert_eq!(self.database.engine(), Engine::Postgres, "a file has one broker");
+        assert_eq!(
+            self.database.engine(),
+            Engine::Postgres,
+            "a file has one broker"
+        );
         let folder = tempfile::Builder::new()
             .prefix("stint-it-")
             .tempdir()

@@ -41,11 +41,14 @@ struct State {
     life: u64,
 }
 
+/// What is done after which bytes, once.
+type Trigger = Arc<Mutex<Option<(&'static [u8], After)>>>;
+
 /// What its connections know.
 #[derive(Debug, Clone)]
 struct Told {
     following: watch::Receiver<State>,
-    trigger: Arc<Mutex<Option<(&'static [u8], After)>>>,
+    trigger: Trigger,
 }
 
 /// A proxy to one server. It ends when it is dropped.
@@ -54,7 +57,7 @@ pub struct Proxy {
     /// Where it listens.
     pub at: SocketAddr,
     state: watch::Sender<State>,
-    trigger: Arc<Mutex<Option<(&'static [u8], After)>>>,
+    trigger: Trigger,
     accepted: Arc<AtomicU64>,
     port: Arc<AtomicU16>,
     _task: JoinSet<()>,
@@ -140,7 +143,7 @@ impl Proxy {
         self.state.send_modify(|state| state.life += 1);
     }
 
-    /// The first connection whose client sends `text` gets it through to the server, and then its fate: `b"COMMIT"`
+    /// The first connection whose client sends `text` gets it through to the server, and then its fate: `b"COMMIT\0"`
     /// with [`After::Deaf`] is a commit whose reply is lost. Once.
     ///
     /// # Panics

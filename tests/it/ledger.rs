@@ -329,7 +329,10 @@ async fn a_store_that_vanished_is_not_begun_anew() {
 
 #[tokio::test]
 async fn a_second_broker_does_not_write_the_same_ledger() {
-    if !only_on(Engine::Sqlite, "a server has any number of brokers: tests/postgres") {
+    if !only_on(
+        Engine::Sqlite,
+        "a server has any number of brokers: tests/postgres",
+    ) {
         return;
     }
     let broker = TestBroker::start().await;
@@ -429,7 +432,10 @@ async fn an_export_that_was_altered_does_not_verify() {
 
 #[tokio::test]
 async fn a_ledger_that_cannot_be_written_grants_nothing_and_goes_on_afterwards() {
-    if !only_on(Engine::Sqlite, "the limit is on the file that this process writes") {
+    if !only_on(
+        Engine::Sqlite,
+        "the limit is on the file that this process writes",
+    ) {
         return;
     }
     let mut broker = TestBroker::with().real_time().start().await;

@@ -16,7 +16,7 @@ async fn two_brokers_lengthen_one_ledger() {
         assert!(second > first, "{second} after {first}");
     }
     let asks = (0..10).flat_map(|_| [&a, &b]);
-    let seqs = together(asks.map(|broker| grant(broker))).await;
+    let seqs = together(asks.map(grant)).await;
     let distinct: std::collections::BTreeSet<_> = seqs.iter().collect();
     assert_eq!(distinct.len(), 20);
     let export = a.export().await;

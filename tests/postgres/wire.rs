@@ -82,7 +82,8 @@ async fn a_commit_whose_reply_is_lost_is_found_out_before_it_is_answered() {
             .start()
             .await;
         grant(&broker).await;
-        proxy.after(b"COMMIT", fate);
+        // With its end: every BEGIN says READ COMMITTED.
+        proxy.after(b"COMMIT\0", fate);
         // 201 where the new connection finds the batch, 503 where it does not: never a credential without its entry.
         let answer = broker.ci("acme/web").ask("deploy", STAGING).x509().await;
         assert!(

@@ -2,7 +2,6 @@
 //! by which a receiver proves it.
 #![expect(
     clippy::unwrap_used,
-    clippy::panic,
     clippy::indexing_slicing,
     reason = "a test that cannot go on fails on the spot"
 )]

@@ -159,7 +159,7 @@ pub(crate) fn seqs(text: &str) -> Vec<u64> {
     let lines = text.lines().filter(|line| !line.is_empty());
     let events = lines.flat_map(|line| {
         let json = line.find(['{', '[']).unwrap();
-        match serde_json::from_str(&line[json..]).unwrap() {
+        match serde_json::from_str(line.get(json..).unwrap()).unwrap() {
             Value::Array(events) => events,
             event => vec![event],
         }

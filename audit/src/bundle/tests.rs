@@ -10,9 +10,7 @@ pub(crate) fn log(n: u64) -> Batch {
     let mut entries = vec![genesis(), policy(1)];
     entries.extend((2..=n).map(grant));
     entries.truncate(usize::try_from(n).unwrap() + 1);
-    Head::empty(LOG, 0)
-        .extend("a", 1_000, entries)
-        .unwrap()
+    Head::empty(LOG, 0).extend("a", 1_000, entries).unwrap()
 }
 
 /// The bundle of entries `from` to `to` of `batch`, a whole log, with the bodies that `chosen` picks.

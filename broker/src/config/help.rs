@@ -32,7 +32,10 @@ pub fn help_witness(table: Option<&str>) -> Option<String> {
     let root = WitnessConfig::TABLE?;
     let Some(name) = table else {
         let text = keys("", root).replacen("[]", "witness.toml", 1);
-        return Some(text.replace(&format!("{} .", super::reader::HELP), "stintd help witness "));
+        return Some(text.replace(
+            &format!("{} .", super::reader::HELP),
+            "stintd help witness ",
+        ));
     };
     let doc = root.keys.iter().find(|key| key.name == name)?.table?;
     Some(keys(name, doc))
@@ -158,7 +161,9 @@ pub fn template_witness(name: &str, passphrase: Option<&Path>) -> String {
     let mut text = String::new();
     if let Some(root) = WitnessConfig::TABLE {
         say(&mut text, "# ", root.about);
-        text.push_str("# Lines that begin with # and a key show its default. More: stintd help witness\n");
+        text.push_str(
+            "# Lines that begin with # and a key show its default. More: stintd help witness\n",
+        );
         section(&mut text, "", root, &set);
     }
     text.push_str(LOG);
@@ -203,7 +208,10 @@ fn section(text: &mut String, path: &str, doc: &TableDoc, set: &dyn Fn(&str) -> 
 
 /// `[issuer.NAME]` and `[ca.profile.NAME]`: tables whose names the operator chooses.
 fn is_set_of_tables(path: &str) -> bool {
-    matches!(path, "attest" | "audience" | "ca.profile" | "issuer" | "log" | "sink")
+    matches!(
+        path,
+        "attest" | "audience" | "ca.profile" | "issuer" | "log" | "sink"
+    )
 }
 
 fn header(path: &str) -> String {

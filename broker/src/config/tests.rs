@@ -434,7 +434,10 @@ fn the_template_parses_with_its_comments_taken_away_too() {
         .unwrap_or_else(|error| panic!("{}\n{text}", error.report()))
         .config;
     assert_eq!(config.keys.dir, Path::new("/srv/stint/keys"));
-    assert_eq!(config.store.url.path(), Some(Path::new("/srv/stint/stint.db")));
+    assert_eq!(
+        config.store.url.path(),
+        Some(Path::new("/srv/stint/stint.db"))
+    );
 
     // Each default that is shown is one that is accepted, and is the default.
     let uncommented = |line: &str| {

@@ -113,7 +113,9 @@ impl Word for Size {
 
     fn json(&self) -> Value {
         let units = [("GiB", 30), ("MiB", 20)];
-        let whole = units.into_iter().find(|(_, shift)| self.0 != 0 && self.0.is_multiple_of(1 << shift));
+        let whole = units
+            .into_iter()
+            .find(|(_, shift)| self.0 != 0 && self.0.is_multiple_of(1 << shift));
         let (unit, shift) = whole.unwrap_or(("KiB", 10));
         json!(format!("{}{unit}", self.0 >> shift))
     }

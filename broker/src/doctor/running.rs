@@ -54,11 +54,19 @@ pub async fn ask(
 ///
 /// # Errors
 /// [`Unreached`].
-pub async fn ask_patiently(socket: &Path, path: &str, body: &Value) -> Result<(u16, Value), Unreached> {
+pub async fn ask_patiently(
+    socket: &Path,
+    path: &str,
+    body: &Value,
+) -> Result<(u16, Value), Unreached> {
     crypto::ensure_tls();
     let sent = async {
         let client = Client::builder().unix_socket(socket).build()?;
-        let answer = client.post(format!("http://localhost{path}")).json(body).send().await?;
+        let answer = client
+            .post(format!("http://localhost{path}"))
+            .json(body)
+            .send()
+            .await?;
         let status = answer.status().as_u16();
         Ok::<_, reqwest::Error>((status, answer.json().await?))
     };

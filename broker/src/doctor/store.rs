@@ -6,10 +6,10 @@ use stint_policy::Timestamp;
 use super::{Finding, running};
 use crate::config::Config;
 use crate::doctor::server;
-use crate::store::look::{Look, look as look_at};
-use crate::store::place::{self, PlaceError};
 use crate::store::Error;
 use crate::store::engine::sqlite::{OLDEST, number};
+use crate::store::look::{Look, look as look_at};
+use crate::store::place::{self, PlaceError};
 
 pub(super) async fn look(config: &Config, now: Timestamp) -> Vec<Finding> {
     let Some(path) = config.store.url.path() else {

@@ -139,7 +139,8 @@ fn witnesses(app: &App) -> Option<Check> {
     if seen.witnesses.is_empty() {
         return None;
     }
-    let trouble = |(name, why): &(Arc<str>, Option<String>)| Some(format!("{name}: {}", why.as_deref()?));
+    let trouble =
+        |(name, why): &(Arc<str>, Option<String>)| Some(format!("{name}: {}", why.as_deref()?));
     let troubled: Vec<_> = seen.witnesses.iter().filter_map(trouble).collect();
     let asked = seen.witnesses.len();
     let mut detail = format!("{} of {asked} cosigned", asked - troubled.len());
@@ -147,7 +148,11 @@ fn witnesses(app: &App) -> Option<Check> {
         detail = format!("{detail}; {why}");
     }
     let now = app.broker.clock.now();
-    let code = if seen.is_fresh(now) { "ok" } else { "unwitnessed" };
+    let code = if seen.is_fresh(now) {
+        "ok"
+    } else {
+        "unwitnessed"
+    };
     Some(Check::new("witnesses", code, detail))
 }
 
@@ -157,7 +162,10 @@ fn sink(app: &App, sink: &Sink) -> Check {
     let (code, detail) = match sink.place() {
         Place::Here => ("ok", format!("entry {next} is next, {lag} behind")),
         Place::Elsewhere => ("ok", format!("another replica sends; {lag} behind")),
-        Place::Stuck(why) => ("sink_stuck", format!("{lag} behind, entry {next} is next: {why}")),
+        Place::Stuck(why) => (
+            "sink_stuck",
+            format!("{lag} behind, entry {next} is next: {why}"),
+        ),
     };
     let mut more = Map::new();
     more.insert("sink".to_owned(), json!(sink.name()));
@@ -170,7 +178,11 @@ fn sink(app: &App, sink: &Sink) -> Check {
 
 /// Entries that a sink has not been sent.
 pub(super) fn lag(app: &App, sink: &Sink) -> u64 {
-    app.broker.ledger.published().size.saturating_sub(sink.next())
+    app.broker
+        .ledger
+        .published()
+        .size
+        .saturating_sub(sink.next())
 }
 
 impl Check {

@@ -37,7 +37,8 @@ pub(super) async fn scrape(State(app): State<Arc<App>>) -> Result<Response, Fail
     }
     if let Some(since) = broker.ledger.seen().since {
         let age = now.as_millis().saturating_sub(since.as_millis()).max(0);
-        levels.witness_quorum_age(std::time::Duration::from_millis(age.unsigned_abs()).as_secs_f64());
+        levels
+            .witness_quorum_age(std::time::Duration::from_millis(age.unsigned_abs()).as_secs_f64());
     }
     for issuer in broker.roster.health(now) {
         if let Some(age) = issuer.age_s {

@@ -32,7 +32,9 @@ pub fn document() -> Value {
     for row in ROWS.iter().filter(|row| row.who != Who::Operator) {
         let operation = operation(row, &mut schemas);
         // The rest of a path is the router's own word.
-        let path = paths.entry(row.path.replace("{*", "{")).or_insert_with(|| json!({}));
+        let path = paths
+            .entry(row.path.replace("{*", "{"))
+            .or_insert_with(|| json!({}));
         path[row.method] = operation;
     }
     let problem = schemas.subschema_for::<Problem>();

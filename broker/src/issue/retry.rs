@@ -7,6 +7,7 @@
 
 use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -19,7 +20,7 @@ use super::ask::Asked;
 use super::entry::{self, Facts};
 use super::stop::{Error, Stop, unreadable};
 use super::{Again, Broker, Case, Denied, Fault, Held, Outcome, Refusal, rows};
-use crate::store::{AnswerRow, RetryRow, Sort, Write};
+use crate::store::{AnswerRow, Engine, RetryRow, Sort, Write};
 
 /// The value of `Idempotency-Key`: 1 to 255 bytes of visible ASCII. It counts for one caller and one task.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -235,8 +236,7 @@ impl Broker {
         // What was queued for the store before this is in it afterwards; and whoever was frozen meanwhile is given
         // nothing again.
         self.ledger.settle(vec![rows::not_frozen(case)]).await?;
-        let kept = self.store.answer(id).await.map_err(unreadable)?;
-        let kept = kept.and_then(|body| serde_json::from_str(&body).ok());
+        let kept = self.kept(id).await?;
         let why = match (kept, fault) {
             (Some(Kept::Certificate(again)), _) if again.life().1 > case.now => {
                 return Ok(Outcome::Again(again));
@@ -264,6 +264,21 @@ impl Broker {
             decision: id.to_owned(),
             why,
         }))
+    }
+
+    /// What is kept for `id`. Another replica may be handing a grant out this moment, as [`Deliveries`] knows of our own.
+    async fn kept(&self, id: &str) -> Result<Option<Kept>, Stop> {
+        let others = id.starts_with("gr_") && self.store.engine() == Engine::Postgres;
+        let mut looks = if others { LOOKS } else { 1 };
+        loop {
+            let kept = self.store.answer(id).await.map_err(unreadable)?;
+            let kept = kept.and_then(|body| serde_json::from_str(&body).ok());
+            looks -= 1;
+            if kept.is_some() || looks == 0 {
+                return Ok(kept);
+            }
+            tokio::time::sleep(BETWEEN).await;
+        }
     }
 
     /// Keeps a certificate to be given again. Whoever sent an idempotency key counts on it, and waits until it is
@@ -332,6 +347,10 @@ impl Drop for Delivery<'_> {
         self.all.ended.notify_waiters();
     }
 }
+
+/// How often another replica's answer is looked for, and how long is waited in between: a delivery takes milliseconds.
+const LOOKS: u32 = 8;
+const BETWEEN: Duration = Duration::from_millis(100);
 
 /// As long as the longest id evidence may carry (SECURITY.md §4).
 const LONGEST_KEY: usize = 255;

@@ -176,6 +176,7 @@ mod tests {
         })
     }
 
+    #[expect(clippy::fn_params_excessive_bools, reason = "the member of the entry")]
     fn loaded(ok: bool) -> What {
         What::PolicyLoaded(PolicyLoaded {
             ok,

@@ -17,9 +17,9 @@ use thiserror::Error;
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipWriter};
 
-use super::tiles::TileError;
 use super::Ledger;
 use super::cosigned::Shown;
+use super::tiles::TileError;
 use crate::store;
 use crate::store::trail::{self, BatchRow};
 
@@ -136,7 +136,8 @@ impl Ledger {
     fn hand_over(&self, order: &mut Order) {
         for (seq, proof) in self.handovers.iter() {
             let signed = proof.parse::<stint_audit::receipt::Proof>().ok();
-            let signed = signed.and_then(|proof| stint_audit::Checkpoint::parse_note(&proof.checkpoint).ok());
+            let signed = signed
+                .and_then(|proof| stint_audit::Checkpoint::parse_note(&proof.checkpoint).ok());
             if let Some((checkpoint, _)) = signed {
                 order.since.push(checkpoint.size);
                 let name = format!("{}{seq}.tlog-proof", bundle::HANDOVER);

@@ -3,8 +3,8 @@
 
 use std::path::Path;
 
-use super::committer::{Committer, trouble};
 use super::State;
+use super::committer::{Committer, trouble};
 use crate::store::trail::{self, Lock};
 use crate::store::{Engine, retries, spent};
 
@@ -40,14 +40,20 @@ impl Committer {
     /// (LEDGER.md §8). Read anew each time, so that it recovers alone.
     pub(super) fn no_room(&self) -> Option<State> {
         let folder = self.store.location().file()?.parent()?;
-        let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+        let folder = if folder.as_os_str().is_empty() {
+            Path::new(".")
+        } else {
+            folder
+        };
         // What cannot be asked is not held against anybody: the write itself will tell.
         let seen = rustix::fs::statvfs(folder).ok()?;
         let free = seen.f_bavail.saturating_mul(seen.f_frsize);
         (free < self.reserve).then(|| {
             let (free, reserve) = (free >> 20, self.reserve >> 20);
             let folder = folder.display();
-            State::Full(format!("{free} MiB free in {folder}, the reserve is {reserve} MiB"))
+            State::Full(format!(
+                "{free} MiB free in {folder}, the reserve is {reserve} MiB"
+            ))
         })
     }
 

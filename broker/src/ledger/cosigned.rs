@@ -91,8 +91,11 @@ impl Ledger {
         let mut seen = self.cosigned.seen.subscribe();
         if !seen.borrow().witnesses.is_empty() {
             self.cosigned.wanted.notify_one();
-            let enough =
-                |seen: &Seen| seen.newest.as_ref().is_some_and(|newest| newest.size >= size);
+            let enough = |seen: &Seen| {
+                seen.newest
+                    .as_ref()
+                    .is_some_and(|newest| newest.size >= size)
+            };
             let waited = tokio::time::timeout(PATIENCE, seen.wait_for(enough)).await;
             let newest = waited.ok().and_then(Result::ok);
             if let Some(newest) = newest.and_then(|seen| seen.newest.clone()) {

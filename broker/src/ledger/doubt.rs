@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use stint_audit::Batch;
 
+use super::State;
 use super::committer::{Committer, trouble};
 use super::follow::FollowFailure;
-use super::State;
 use crate::clock::Stopwatch;
 use crate::store::engine::patiently;
 use crate::store::trail::{self, Lock};
@@ -116,7 +116,10 @@ async fn locked_root(
 /// An error with its causes, on one line.
 fn why(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(Some(error), |error| error.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+    causes
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(": ")
 }
 
 /// How long those who wait are kept in doubt (LEDGER.md §7).

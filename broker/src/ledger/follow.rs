@@ -6,8 +6,8 @@ use subtle::ConstantTimeEq as _;
 use super::committer::Committer;
 use super::opening::restore;
 use super::transaction::Stands;
-use crate::store::trail::{self, BatchRow, Lock};
 use crate::store::Db;
+use crate::store::trail::{self, BatchRow, Lock};
 
 /// Why the store's head cannot be followed.
 pub(super) enum FollowFailure {
@@ -81,7 +81,7 @@ impl Committer {
         let hashes = batch.hashes.chunks(32).last();
         if batch.root != head.root().as_bytes()
             || hashes != Some(head.last_leaf().as_bytes().as_slice())
-            || batch.hashes.len() != 32 * entries.len()
+            || !batch.is_even()
         {
             let first = self.head.size();
             return Err(diverged(format!(

@@ -91,7 +91,10 @@ impl Committer {
         let log = self.head.log().to_owned();
         let row = self.node.row.clone();
         let claimed = self.on_db(async |db| nodes::claim(db, &log, last.as_ref(), &row).await);
-        if !claimed.await.map_err(|source: sqlx::Error| unwritable(source.into()))? {
+        if !claimed
+            .await
+            .map_err(|source: sqlx::Error| unwritable(source.into()))?
+        {
             return Err(self.name_is_taken());
         }
         if last.is_some_and(|last| !last.instance.is_empty()) {
@@ -153,7 +156,8 @@ impl Committer {
     /// lives.
     pub(super) async fn beat(&mut self) {
         let due = self.node.beaten.elapsed() >= BEAT;
-        let moved = trail::signed(self.outstanding.mark(self.head.size())) != self.node.row.released;
+        let moved =
+            trail::signed(self.outstanding.mark(self.head.size())) != self.node.row.released;
         if !due || !(moved || self.store.engine() == Engine::Postgres) {
             return;
         }
@@ -232,7 +236,10 @@ impl Committer {
             if row.instance.is_empty() || silence.is_none_or(|silence| silence < SILENT) {
                 continue;
             }
-            tracing::warn!(node = row.node, "a replica is silent: its open grants are closed");
+            tracing::warn!(
+                node = row.node,
+                "a replica is silent: its open grants are closed"
+            );
             if let Err(error) = self.close_interrupted(&row).await {
                 tracing::warn!(%error, node = row.node, "they are not closed yet");
                 continue;
@@ -301,7 +308,8 @@ impl Committer {
                 let mut found = batches.iter().flat_map(trail::BatchRow::entries);
                 let header = found.find(|(of, _)| *of == seq);
                 let header = header.and_then(|(_, bytes)| Header::parse(bytes).ok());
-                let missing = || FollowFailure::Diverged(format!("entry {seq} is not in the store"));
+                let missing =
+                    || FollowFailure::Diverged(format!("entry {seq} is not in the store"));
                 let header = header.ok_or_else(missing)?;
                 // The body may have been erased: then the grant is named by its id alone.
                 let body = body_of(db, &header).await.ok();
@@ -311,10 +319,13 @@ impl Committer {
         let mut what = Map::new();
         if let Some(body) = body {
             let kept = ["serial", "jti", "signer"];
-            let kept = kept.into_iter().filter_map(|name| Some((name, body.what.get(name)?)));
+            let kept = kept
+                .into_iter()
+                .filter_map(|name| Some((name, body.what.get(name)?)));
             what.extend(kept.map(|(name, value)| (name.to_owned(), value.clone())));
         }
-        what.entry("signer").or_insert_with(|| Value::from("unknown"));
+        what.entry("signer")
+            .or_insert_with(|| Value::from("unknown"));
         let failed = SignFailed {
             grant: header.id,
             of: seq,
@@ -348,7 +359,9 @@ fn follow_grant(open: &mut BTreeSet<u64>, (seq, bytes): (u64, &[u8]), dead: &Nod
 
 fn unwritable(failure: FollowFailure) -> Error {
     match failure {
-        FollowFailure::Diverged(why) => tracing::error!(%why, "interrupted grants cannot be closed"),
+        FollowFailure::Diverged(why) => {
+            tracing::error!(%why, "interrupted grants cannot be closed")
+        }
         FollowFailure::Engine(source) => {
             tracing::error!(%source, "interrupted grants cannot be closed");
         }

@@ -9,8 +9,11 @@ use stint_audit::{Entry, Sealed, What};
 
 use super::{Job, Lost, Unit};
 use crate::store::{
-    AnswerRow, CloseRow, Db, FetchRow, GrantRow, PolicyRow, RequestRow, RetryRow, Sort, SpentRow, TaskRow, Write,
-    derived::{self, Derived}, erase::{self, EraseRow}, issuers, nodes, policies, requests, retries, spent, tasks,
+    AnswerRow, CloseRow, Db, FetchRow, GrantRow, PolicyRow, RequestRow, RetryRow, Sort, SpentRow,
+    TaskRow, Write,
+    derived::{self, Derived},
+    erase::{self, EraseRow},
+    issuers, nodes, policies, requests, retries, spent, tasks,
 };
 
 /// The rows that decide whether a unit happens, by table, with the unit's place in the batch.
@@ -277,11 +280,7 @@ impl<'a> Effects<'a> {
         effects
     }
 
-    pub(super) async fn apply(
-        self,
-        db: &mut Db,
-        log: &str,
-    ) -> Result<(), sqlx::Error> {
+    pub(super) async fn apply(self, db: &mut Db, log: &str) -> Result<(), sqlx::Error> {
         if !self.grants.is_empty() {
             tasks::grant(db, log, &self.grants).await?;
         }

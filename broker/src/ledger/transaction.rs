@@ -92,7 +92,10 @@ impl Committer {
         let seqs = news.mark(jobs, self.head.size());
         let standing = self.standing_after(jobs);
         Effects::of(jobs, &seqs).apply(db, &log).await?;
-        let entries: Vec<_> = jobs.iter().filter_map(|it| it.unit.entry.as_ref()).collect();
+        let entries: Vec<_> = jobs
+            .iter()
+            .filter_map(|it| it.unit.entry.as_ref())
+            .collect();
         if entries.is_empty() {
             return Ok(Attempt::Written(Written {
                 batch: None,

@@ -358,7 +358,7 @@ impl Witnesses {
                 None => tracing::info!(witness = %name, "a witness cosigns"),
             }
         }
-        self.metrics.levels.witness(name, trouble.is_none());
+        self.metrics.levels.witness(name, trouble.is_none().into());
         peer.trouble = trouble;
     }
 

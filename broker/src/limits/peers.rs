@@ -47,6 +47,7 @@ impl PeerRate {
     /// [`TooMany`].
     pub(crate) fn take(&self, peer: PeerKey) -> Result<(), TooMany> {
         let now = self.since.elapsed().as_micros();
-        self.meter.take(&peer, i64::try_from(now).unwrap_or(i64::MAX))
+        self.meter
+            .take(&peer, i64::try_from(now).unwrap_or(i64::MAX))
     }
 }

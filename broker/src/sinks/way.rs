@@ -27,8 +27,8 @@ use crate::ledger::{FolderError, Ledger};
 #[derive(Debug)]
 pub(super) enum Way {
     File(File),
-    Http(Http),
-    Syslog(Syslog),
+    Http(Box<Http>),
+    Syslog(Box<Syslog>),
     Tiles(Tiles),
 }
 
@@ -123,16 +123,17 @@ impl Way {
             SinkTo::File(path) => Way::File(File::new(path.clone())),
             SinkTo::Http(url) => {
                 let secret = config.secret.clone();
-                Way::Http(Http::new(
+                Way::Http(Box::new(Http::new(
                     (**url).clone(),
                     (secret, roots),
                     timeout,
                     format,
-                )?)
+                )?))
             }
             SinkTo::Syslog { host, port, tls } => {
                 let tls = tls.then(|| roots.unwrap_or_default());
-                Way::Syslog(Syslog::new((host, *port), tls.as_deref(), timeout)?)
+                let syslog = Syslog::new((host, *port), tls.as_deref(), timeout)?;
+                Way::Syslog(Box::new(syslog))
             }
         })
     }

@@ -185,8 +185,12 @@ impl Query {
         via: impl Into<Via<'c>>,
     ) -> Result<Vec<Row>, sqlx::Error> {
         match via.into() {
-            Via::Db(Db::Postgres(db)) => postgres_rows(spoken!(self, Postgres).fetch_all(&mut **db).await),
-            Via::Db(Db::Sqlite(db)) => sqlite_rows(spoken!(self, Sqlite).fetch_all(&mut **db).await),
+            Via::Db(Db::Postgres(db)) => {
+                postgres_rows(spoken!(self, Postgres).fetch_all(&mut **db).await)
+            }
+            Via::Db(Db::Sqlite(db)) => {
+                sqlite_rows(spoken!(self, Sqlite).fetch_all(&mut **db).await)
+            }
             Via::Readers(Readers::Postgres(pool)) => {
                 postgres_rows(spoken!(self, Postgres).fetch_all(pool).await)
             }

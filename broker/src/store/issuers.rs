@@ -1,6 +1,5 @@
 //! When issuers' key sets were last fetched: how old the set on record is after a restart.
 
-
 use super::engine::{Db, query};
 use super::{Error, Store};
 
@@ -41,11 +40,7 @@ impl Store {
 }
 
 /// Remembers fetches, the last of each issuer.
-pub(crate) async fn fetched(
-    db: &mut Db,
-    log: &str,
-    rows: &[&FetchRow],
-) -> Result<(), sqlx::Error> {
+pub(crate) async fn fetched(db: &mut Db, log: &str, rows: &[&FetchRow]) -> Result<(), sqlx::Error> {
     let values: Vec<_> = rows
         .iter()
         .map(|row| (&row.issuer, &row.key, row.fetched))

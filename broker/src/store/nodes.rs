@@ -31,10 +31,12 @@ pub struct CloseRow {
 
 /// All replicas that ever wrote.
 pub(crate) async fn all(db: &mut Db, log: &str) -> Result<Vec<NodeRow>, sqlx::Error> {
-    let rows = query("SELECT node, instance, released, seen FROM ledger_node WHERE log = $1 ORDER BY node")
-        .bind(log)
-        .fetch_all(db)
-        .await?;
+    let rows = query(
+        "SELECT node, instance, released, seen FROM ledger_node WHERE log = $1 ORDER BY node",
+    )
+    .bind(log)
+    .fetch_all(db)
+    .await?;
     rows.iter().map(read).collect()
 }
 

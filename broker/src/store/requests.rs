@@ -2,7 +2,6 @@
 
 use std::collections::HashSet;
 
-
 use super::engine::{Db, Row, query};
 use super::{Error, Store};
 
@@ -184,7 +183,11 @@ pub(crate) async fn expire(
 }
 
 /// Up to `limit` requests that are pending, by id.
-pub(crate) async fn pending(db: &mut Db, log: &str, limit: usize) -> Result<Vec<RequestRow>, sqlx::Error> {
+pub(crate) async fn pending(
+    db: &mut Db,
+    log: &str,
+    limit: usize,
+) -> Result<Vec<RequestRow>, sqlx::Error> {
     let rows = query(
         "SELECT id, digest, task, caller, match_code, needs, ask, opened, expires
          FROM request WHERE log = $1 AND state = 'pending' ORDER BY id LIMIT $2",

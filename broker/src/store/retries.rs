@@ -2,7 +2,6 @@
 
 use std::collections::HashSet;
 
-
 use super::engine::{Db, Row, query};
 use super::{Error, Store};
 
@@ -95,11 +94,7 @@ pub(crate) async fn take(
 }
 
 /// Keeps `rows`; the first answer of an outcome stays.
-pub(crate) async fn keep(
-    db: &mut Db,
-    log: &str,
-    rows: &[&AnswerRow],
-) -> Result<(), sqlx::Error> {
+pub(crate) async fn keep(db: &mut Db, log: &str, rows: &[&AnswerRow]) -> Result<(), sqlx::Error> {
     let values: Vec<_> = rows
         .iter()
         .map(|row| (&row.id, &row.body, row.until))
@@ -117,11 +112,7 @@ pub(crate) async fn keep(
 }
 
 /// Forgets keys and answers whose time is over.
-pub(crate) async fn forget(
-    db: &mut Db,
-    log: &str,
-    now: i64,
-) -> Result<(), sqlx::Error> {
+pub(crate) async fn forget(db: &mut Db, log: &str, now: i64) -> Result<(), sqlx::Error> {
     for statement in [
         "DELETE FROM retry WHERE log = $1 AND until < $2",
         "DELETE FROM answer WHERE log = $1 AND until < $2",

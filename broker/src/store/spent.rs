@@ -2,7 +2,6 @@
 
 use std::collections::{HashMap, HashSet};
 
-
 use super::engine::{Db, Row, query};
 use super::{Error, Store};
 
@@ -150,15 +149,11 @@ pub(crate) async fn replayed(
 }
 
 /// Forgets what could not pass for fresh any more.
-pub(crate) async fn forget(
-    db: &mut Db,
-    log: &str,
-    now: i64,
-) -> Result<(), sqlx::Error> {
+pub(crate) async fn forget(db: &mut Db, log: &str, now: i64) -> Result<(), sqlx::Error> {
     query("DELETE FROM spent WHERE log = $1 AND until < $2")
         .bind(log)
         .bind(now)
         .execute(db)
-    .await
-    .map(drop)
+        .await
+        .map(drop)
 }

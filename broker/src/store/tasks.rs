@@ -150,7 +150,9 @@ pub(crate) async fn open(
     .bind(super::json(&values)?)
     .fetch_all(db)
     .await?;
-    let begun = new.iter().filter(|row| row.try_get::<i64>(1).unwrap_or(0) != 0);
+    let begun = new
+        .iter()
+        .filter(|row| row.try_get::<i64>(1).unwrap_or(0) != 0);
     begun.map(|row| row.try_get(0)).collect()
 }
 
@@ -196,11 +198,7 @@ pub(crate) async fn standing(
 }
 
 /// Counts one denial for each of `ids`; an id may stand there twice.
-pub(crate) async fn deny(
-    db: &mut Db,
-    log: &str,
-    ids: &[&str],
-) -> Result<(), sqlx::Error> {
+pub(crate) async fn deny(db: &mut Db, log: &str, ids: &[&str]) -> Result<(), sqlx::Error> {
     query(
         "UPDATE task SET outcomes = outcomes + d.n, denials = denials + d.n
          FROM (SELECT value->>0 AS id, count(*) AS n FROM json_each($2) GROUP BY 1) d

@@ -49,6 +49,17 @@ impl BatchRow {
             .map(|hash| Digest::from_bytes(*hash))
     }
 
+    /// Whether there is one hash for each header and nothing else: a header behind the hashes would be read by some and
+    /// hashed by nobody.
+    #[must_use]
+    pub fn is_even(&self) -> bool {
+        let lengths = self.entries().map(|(_, header)| header.len().saturating_add(2));
+        let (count, bytes) = lengths.fold((0_usize, 0_usize), |(count, sum), length| {
+            (count.saturating_add(1), sum.saturating_add(length))
+        });
+        count.saturating_mul(32) == self.hashes.len() && bytes == self.headers.len()
+    }
+
     /// Its entries: seq and header bytes.
     pub fn entries(&self) -> impl Iterator<Item = (u64, &[u8])> {
         let mut rest = self.headers.as_slice();
@@ -160,10 +171,7 @@ pub(crate) async fn head(
             sqlite: READ,
         },
     };
-    let row = query(sql)
-    .bind(log)
-    .fetch_optional(db)
-    .await?;
+    let row = query(sql).bind(log).fetch_optional(db).await?;
     row.map(|row| {
         Ok(HeadRow {
             epoch: row.try_get(0)?,

@@ -333,11 +333,13 @@ impl Levels {
         gauge.set(i64::try_from(entries).unwrap_or(i64::MAX));
     }
 
-    /// Whether a witness cosigned the head it was asked about last.
-    pub(crate) fn witness(&self, witness: &str, did: bool) {
+    /// How many of the heads it was asked about last a witness cosigned: one or none.
+    pub(crate) fn witness(&self, witness: &str, cosigned: u8) {
         let witness = witness.into();
-        let gauge = self.witness_cosignatures.get_or_create(&Witness { witness });
-        gauge.set(i64::from(did));
+        let gauge = self
+            .witness_cosignatures
+            .get_or_create(&Witness { witness });
+        gauge.set(i64::from(cosigned));
     }
 
     /// Seconds since a quorum of witnesses cosigned.

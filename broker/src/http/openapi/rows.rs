@@ -258,14 +258,12 @@ pub(super) const ROWS: &[Row] = &[
         )
     },
     Row {
-        parameters: &[
-            Parameter {
-                place: "path",
-                name: "epoch",
-                about: "0 for the first log, n for the one whose name ends in /n",
-                pattern: "^(0|[1-9][0-9]{0,8})$",
-            },
-        ],
+        parameters: &[Parameter {
+            place: "path",
+            name: "epoch",
+            about: "0 for the first log, n for the one whose name ends in /n",
+            pattern: "^(0|[1-9][0-9]{0,8})$",
+        }],
         ..open(
             "/v1/ledger/{epoch}/checkpoint",
             "epoch_checkpoint",

@@ -104,6 +104,9 @@ impl Walk {
         if headers.len() * 32 != batch.hashes.len() {
             return Err(TileError::Missing(self.at()).into());
         }
+        if !batch.is_even() {
+            return Err(diverged(first, "its batch has other headers than hashes"));
+        }
         if batch.root != self.root().as_bytes() {
             let why = format!("the batch at entry {first} does not hash to its root");
             return Err(Finding::Diverged(why));

@@ -6,9 +6,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use sqlx::postgres::{
-    PgConnectOptions, PgConnection, PgPool, PgPoolOptions, PgSslMode,
-};
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions, PgSslMode};
 use sqlx::{Connection as _, Executor as _, Row as _, migrate::Migrator};
 
 use super::super::Error;
@@ -24,7 +22,7 @@ pub(super) const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED;
 /// Where the server is. The password is not part of the URL, and never shown.
 #[derive(Clone)]
 pub struct Server {
-    options: PgConnectOptions,
+    options: Box<PgConnectOptions>,
     pool: u32,
 }
 
@@ -42,7 +40,9 @@ pub enum ServerError {
     #[error("cannot be read: {0}")]
     Form(String),
     /// It is not one of those that say how to connect.
-    #[error("has a parameter that is not known here: `{0}`; there are host, sslmode, sslrootcert, sslcert, sslkey")]
+    #[error(
+        "has a parameter that is not known here: `{0}`; there are host, sslmode, sslrootcert, sslcert, sslkey"
+    )]
     Parameter(String),
     /// Secrets come by reference.
     #[error("holds a password: use [store] password")]
@@ -59,7 +59,8 @@ impl Server {
     /// # Errors
     /// [`ServerError`].
     pub fn parse(url: &str) -> Result<Self, ServerError> {
-        let parsed = reqwest::Url::parse(url).map_err(|error| ServerError::Form(error.to_string()))?;
+        let parsed =
+            reqwest::Url::parse(url).map_err(|error| ServerError::Form(error.to_string()))?;
         let parameter = |known: &str| parsed.query_pairs().any(|(name, _)| name == known);
         if parsed.password().is_some() || parameter("password") {
             return Err(ServerError::Password);
@@ -79,7 +80,8 @@ impl Server {
             .parse()
             .map_err(|error: sqlx::Error| ServerError::Form(error.to_string()))?;
         let chosen = parameter("sslmode");
-        let local = socket || matches!(host, "localhost" | "127.0.0.1" | "[::1]") || host.contains("%2F");
+        let local =
+            socket || matches!(host, "localhost" | "127.0.0.1" | "[::1]") || host.contains("%2F");
         let options = match (chosen, local) {
             (true, _) => options,
             (false, true) => options.ssl_mode(PgSslMode::Prefer),
@@ -87,13 +89,16 @@ impl Server {
         };
         // Nothing comes from the environment (`PGPASSWORD`): the config is the truth.
         let options = options.password("").application_name("stintd");
-        Ok(Self { options, pool: POOL })
+        Ok(Self {
+            options: Box::new(options),
+            pool: POOL,
+        })
     }
 
     /// With the password.
     #[must_use]
     pub fn with_password(mut self, password: &str) -> Self {
-        self.options = self.options.password(password);
+        *self.options = self.options.clone().password(password);
         self
     }
 
@@ -118,7 +123,8 @@ impl Server {
     pub(crate) async fn writer(&self) -> Result<PgConnection, Error> {
         let mut db = self.connect().await?;
         let checked = tokio::time::timeout(CONNECT, self.check(&mut db)).await;
-        checked.unwrap_or_else(|_| Err(Error::database(self.shown(), sqlx::Error::PoolTimedOut)))?;
+        checked
+            .unwrap_or_else(|_| Err(Error::database(self.shown(), sqlx::Error::PoolTimedOut)))?;
         Ok(db)
     }
 
@@ -132,7 +138,7 @@ impl Server {
 
     /// Connections that cannot write.
     pub(crate) fn readers(&self) -> PgPool {
-        let options = self.options.clone().options([
+        let options = (*self.options).clone().options([
             ("default_transaction_read_only", "on"),
             ("statement_timeout", "5s"),
         ]);
@@ -149,7 +155,10 @@ impl Server {
     /// Refuses a server that may lose what it committed (LEDGER.md §7).
     pub(crate) async fn check(&self, db: &mut PgConnection) -> Result<(), Error> {
         let failed = |source| Error::database(self.shown(), source);
-        let row = sqlx::query(SETTINGS).fetch_one(&mut *db).await.map_err(failed)?;
+        let row = sqlx::query(SETTINGS)
+            .fetch_one(&mut *db)
+            .await
+            .map_err(failed)?;
         let text = |at: usize| row.try_get::<String, _>(at).map_err(failed);
         let setting = |name, wanted, found| Error::Setting {
             place: self.shown(),
@@ -183,7 +192,8 @@ impl Server {
     }
 }
 
-const SETTINGS: &str = "SELECT current_setting('server_version_num')::int, current_setting('fsync'),
+const SETTINGS: &str =
+    "SELECT current_setting('server_version_num')::int, current_setting('fsync'),
     current_setting('full_page_writes'), current_setting('synchronous_commit'),
     CASE WHEN pg_is_in_recovery() THEN 'on' ELSE 'off' END";
 
@@ -221,11 +231,20 @@ mod tests {
         let mode = |url: &str| format!("{:?}", Server::parse(url).unwrap().options.get_ssl_mode());
         for (url, wanted) in [
             ("postgres://stint@db.example/stint", PgSslMode::VerifyFull),
-            ("postgres://stint@10.0.0.1:5433/stint", PgSslMode::VerifyFull),
+            (
+                "postgres://stint@10.0.0.1:5433/stint",
+                PgSslMode::VerifyFull,
+            ),
             ("postgres://stint@localhost/stint", PgSslMode::Prefer),
             ("postgres://stint@127.0.0.1/stint", PgSslMode::Prefer),
-            ("postgres://stint@%2Frun%2Fpostgresql/stint", PgSslMode::Prefer),
-            ("postgres://stint@db.example/stint?sslmode=verify-ca", PgSslMode::VerifyCa),
+            (
+                "postgres://stint@%2Frun%2Fpostgresql/stint",
+                PgSslMode::Prefer,
+            ),
+            (
+                "postgres://stint@db.example/stint?sslmode=verify-ca",
+                PgSslMode::VerifyCa,
+            ),
         ] {
             assert_eq!(mode(url), format!("{wanted:?}"), "{url}");
         }
@@ -234,12 +253,28 @@ mod tests {
     #[test]
     fn a_url_holds_no_secret_and_nothing_that_is_not_understood() {
         let refused = |url: &str| Server::parse(url).unwrap_err();
-        assert_eq!(refused("postgres://stint:secret@db/stint"), ServerError::Password);
-        assert_eq!(refused("postgres://stint@db/stint?password=secret"), ServerError::Password);
+        assert_eq!(
+            refused("postgres://stint:secret@db/stint"),
+            ServerError::Password
+        );
+        assert_eq!(
+            refused("postgres://stint@db/stint?password=secret"),
+            ServerError::Password
+        );
         let parameter = |name: &str| ServerError::Parameter(name.to_owned());
-        assert_eq!(refused("postgres://stint@db/stint?sslmod=disable"), parameter("sslmod"));
-        assert_eq!(refused("postgres://stint@db/stint?dbname=other"), parameter("dbname"));
-        for nameless in ["postgres://db/stint", "postgres://stint@db", "postgres://stint@/stint"] {
+        assert_eq!(
+            refused("postgres://stint@db/stint?sslmod=disable"),
+            parameter("sslmod")
+        );
+        assert_eq!(
+            refused("postgres://stint@db/stint?dbname=other"),
+            parameter("dbname")
+        );
+        for nameless in [
+            "postgres://db/stint",
+            "postgres://stint@db",
+            "postgres://stint@/stint",
+        ] {
             assert!(Server::parse(nameless).is_err(), "{nameless}");
         }
     }
