@@ -116,7 +116,11 @@ pub(crate) async fn reads(broker: &TestBroker, code: &str) {
 /// `/readyz` is 200, soon.
 pub(crate) async fn is_ready(broker: &TestBroker) {
     let ready = async || broker.operator("GET", "/readyz").await.status == 200;
-    assert!(patient(ready).await, "{}", broker.operator("GET", "/readyz").await.text());
+    assert!(
+        patient(ready).await,
+        "{}",
+        broker.operator("GET", "/readyz").await.text()
+    );
 }
 
 /// Each grant is in somebody's hands or closed, none is closed twice; ids and the hashes of what was signed are unique.

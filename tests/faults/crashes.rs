@@ -43,7 +43,7 @@ fn moments(count: usize) -> impl Iterator<Item = usize> {
 async fn whoever_is_killed_leaves_an_honest_ledger() {
     let mut broker = TestBroker::with().real_time().start().await;
     broker.stop().await;
-    for grants in moments(4 * rounds()) {
+    for grants in moments(3 * rounds()) {
         broker.serve(None).await;
         broker.remember().await;
         killed_under_load(&mut broker, grants).await;

@@ -99,7 +99,9 @@ fn image(calls: &[Call], cut: usize, luck: usize) -> Disk {
             match dice(luck * 7919 + at) % 3 {
                 0 => {}
                 1 => disk.take(call, |_| true),
-                _ => disk.take(call, |sector| dice(luck * 31 + at * 131 + sector).is_multiple_of(2)),
+                _ => disk.take(call, |sector| {
+                    dice(luck * 31 + at * 131 + sector).is_multiple_of(2)
+                }),
             }
         }
     }

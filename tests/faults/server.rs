@@ -12,7 +12,9 @@ use stint_tests::proxy::{After, Proxy};
 use stint_tests::{TestBroker, together};
 use stint_wire::Code;
 
-use crate::common::{STAGING, grant, load, on_server, is_ready, reads, recovers, rounds, settled, setup};
+use crate::common::{
+    STAGING, grant, is_ready, load, on_server, reads, recovers, rounds, settled, setup,
+};
 
 /// Four clients ask while `fault` happens; all they ever hear is 201 and 503. Gives what `fault` gave.
 async fn under_load<T>(broker: &TestBroker, fault: impl Future<Output = T>) -> T {
@@ -123,6 +125,26 @@ async fn a_synchronous_standby_takes_over_and_nothing_is_lost() {
     }
     assert_eq!(said.last().unwrap(), "failover", "{said:?}");
     broker.moved_to(standby.spot(&spot.name));
+    broker.finish_after_crash().await;
+}
+
+/// The standby that each commit waits for is gone: nobody is told anything that only one machine has. When it is back, it
+/// goes on by itself.
+#[tokio::test]
+async fn without_its_synchronous_standby_nothing_is_answered() {
+    let primary = Cluster::start(&[]);
+    let spot = primary.database().await;
+    let broker = setup(&spot, spot.port).start().await;
+    let standby = primary.standby(Replication::Sync).await;
+    grant(&broker).await;
+    standby.down("immediate");
+    let asks = (0..3).map(|_| broker.ci("acme/web").ask("deploy", STAGING).x509());
+    for answer in together(asks).await {
+        drop(answer.refused(Code::Unavailable));
+    }
+    standby.up();
+    recovers(&broker).await;
+    // A walk that outlived its caller's patience may have gone on to its end, as if its caller had hung up.
     broker.finish_after_crash().await;
 }
 

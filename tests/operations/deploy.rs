@@ -8,6 +8,8 @@ use stint_tests::evil::{Evil, IdpKey};
 use stint_wire::Code;
 
 const ALERTS: &str = include_str!("../../deploy/alerts.yml");
+/// The key of LEDGER.md §14.
+const WITNESS: &str = "witness w witness+24b37851+BNYV1Ztajd9BvyjP2HgpwrqYL6TjOwIjGMOq8Bu42xbN http://127.0.0.1:1/\nquorum none\n";
 const DASHBOARD: &str = include_str!("../../deploy/dashboard.json");
 
 /// Every `stint_…` in a text, without the suffixes of counters and histograms.
@@ -28,7 +30,11 @@ async fn there() -> BTreeSet<String> {
     let idp = Evil::with_key("idp", &key).await;
     let sink = "[sink.out]\nkind = \"jsonl\"\nto = \"file:events\"\n";
     let setup = TestBroker::with().tables(&idp.config());
-    let broker = setup.tables(sink).start().await;
+    // Nobody answers there: a witness has its figure all the same.
+    let watched = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(watched.path(), WITNESS).unwrap();
+    let witness = format!("[ledger]\nwitnesses = \"{}\"\n", watched.path().display());
+    let broker = setup.tables(sink).tables(&witness).start().await;
     // Its keys are fetched for it, and so they have an age.
     let token = idp.token(&key, broker.now());
     drop(
@@ -63,12 +69,21 @@ async fn there() -> BTreeSet<String> {
             .refused(Code::EvidenceRejected),
     );
     assert_eq!(broker.reload().await.status, 200);
-    let text = broker.operator("GET", "/metrics").await.text();
+    let text = eventually_named(&broker, "stint_witness_cosignatures").await;
     broker.finish().await;
     let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
     types
         .map(|line| line.split(' ').next().unwrap().to_owned())
         .collect()
+}
+
+/// The scrape, once it names this.
+async fn eventually_named(broker: &TestBroker, name: &str) -> String {
+    stint_tests::clock::eventually("the metric", async || {
+        broker.operator("GET", "/metrics").await.text().contains(name)
+    })
+    .await;
+    broker.operator("GET", "/metrics").await.text()
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use axum::body::Body;
 use axum::Extension;
 use axum::extract::{RawQuery, State};
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
@@ -53,7 +54,7 @@ pub(super) async fn follow(
         (CONTENT_TYPE, "application/x-ndjson"),
         (CACHE_CONTROL, "no-store"),
     ];
-    Ok((headers, tail.body()).into_response())
+    Ok((headers, Body::new(tail.body())).into_response())
 }
 
 fn wanted(query: &str) -> Result<Wanted, Failure> {

@@ -119,6 +119,8 @@ pub(super) async fn open(
     if_absent: IfAbsent,
 ) -> Result<Opened, OpenError> {
     let log = store.log().to_owned();
+    // Before the head: another replica may publish more while we look, which is no evidence against anybody.
+    let held = held(&store, &site).await?;
     let row = trail::head(&mut db, &log, trail::Lock::None)
         .await
         .map_err(|source| store.failed(source))?;
@@ -129,12 +131,12 @@ pub(super) async fn open(
                 tracing::warn!(path = %path.display(), "there is no pin: a rolled back store would not show");
             }
             let existing = existing(&store, &site, row, pinned.as_ref()).await?;
-            witnessed(&store, &site, &existing.0).await?;
+            witnessed(&store, &site, &existing.0, &held).await?;
             existing
         }
         None => {
             let head = absent(&log, if_absent, pinned.as_ref())?;
-            witnessed(&store, &site, &head).await?;
+            witnessed(&store, &site, &head, &held).await?;
             (head, Standing::default())
         }
     };
@@ -173,15 +175,24 @@ fn absent(log: &str, if_absent: IfAbsent, pinned: Option<&Checkpoint>) -> Result
     }
 }
 
-/// The head extends what witnesses hold under our own signature, and the newest checkpoint that was published. Both
-/// sides are kept where it does not. Of ours the bare text: a head that does not extend another is never signed.
-async fn witnessed(store: &Store, site: &Site, head: &Head) -> Result<(), OpenError> {
+/// What witnesses hold under our own signature, and the newest checkpoint that was published.
+async fn held(store: &Store, site: &Site) -> Result<Vec<Held>, OpenError> {
     let keys = [site.log_key.public().clone()];
     let published = witnesses::published(store, &keys).await?;
-    let held: Vec<_> = site.witnessed.iter().cloned().chain(published).collect();
+    Ok(site.witnessed.iter().cloned().chain(published).collect())
+}
+
+/// The head extends what witnesses hold under our own signature, and the newest checkpoint that was published. Both
+/// sides are kept where it does not. Of ours the bare text: a head that does not extend another is never signed.
+async fn witnessed(
+    store: &Store,
+    site: &Site,
+    head: &Head,
+    held: &[Held],
+) -> Result<(), OpenError> {
     let tiles = super::Tiles::new(store.clone());
     let (size, root) = (head.size(), *head.root());
-    match witnesses::first_that_differs(store, &tiles, (size, root), &held).await? {
+    match witnesses::first_that_differs(store, &tiles, (size, root), held).await? {
         None => Ok(()),
         Some((held, why)) => {
             witnesses::keep(site.pin.as_deref(), held, &head.checkpoint().text());

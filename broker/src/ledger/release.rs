@@ -148,7 +148,9 @@ impl Committer {
     /// This life's row, as far as it has come.
     fn marked(&mut self) -> NodeRow {
         self.node.row.released = trail::signed(self.outstanding.mark(self.head.size()));
-        self.node.row.seen = self.clock.now().as_millis();
+        // A sign of life differs from the one before, also where the clock stands still or was set back.
+        let next = self.node.row.seen.saturating_add(1);
+        self.node.row.seen = next.max(self.clock.now().as_millis());
         self.node.row.clone()
     }
 

@@ -8,8 +8,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use axum::body::{Body, Bytes};
-use hyper::body::{Body as HttpBody, Frame};
+use hyper::body::{Body, Bytes, Frame};
 use serde_json::{Map, json};
 use stint_audit::Entry;
 use stint_audit::kind::{Admin, AdminOp};
@@ -54,8 +53,8 @@ impl Tail {
     }
 
     /// As a response's body.
-    pub(crate) fn body(self) -> Body {
-        Body::new(Stream(Some(Box::pin(self.next()))))
+    pub(crate) fn body(self) -> impl Body<Data = Bytes, Error = FeedError> + Send + 'static {
+        Stream(Some(Box::pin(self.next())))
     }
 
     /// What comes next; none at all when the process is to end. No bytes keep the connection from being taken for stuck.
@@ -136,7 +135,7 @@ enum What {
     Nothing,
 }
 
-impl HttpBody for Stream {
+impl Body for Stream {
     type Data = Bytes;
     type Error = FeedError;
 
