@@ -71,7 +71,10 @@ impl Definition {
         path
     }
 
-    #[expect(clippy::fn_params_excessive_bools, reason = "SUB(m, D, b) of RFC 6962 §2.1.2")]
+    #[expect(
+        clippy::fn_params_excessive_bools,
+        reason = "SUB(m, D, b) of RFC 6962 §2.1.2"
+    )]
     fn proof(&mut self, m: u64, (from, to): (u64, u64), whole: bool) -> Vec<Digest> {
         if m == to {
             return if whole {

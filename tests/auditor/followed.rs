@@ -59,7 +59,10 @@ async fn bodies_come_along_where_they_are_asked_for() {
     work(&broker).await;
     let desk = Desk::of(&broker).await;
     let command = desk.command(&["tail", "--from", "6", "--bodies", "granted"]);
-    #[expect(clippy::disallowed_methods, reason = "it follows while the broker goes on")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "it follows while the broker goes on"
+    )]
     let followed = tokio::spawn(crate::desk::said(command));
     // That they are read is an entry, and the stream ends with the broker.
     while broker.size().await < 10 {

@@ -22,7 +22,10 @@ async fn an_entry_is_proven_by_whatever_names_it() {
     let serial = json["credential"]["serial"].as_str().unwrap();
     let (id, seq) = (granted.grant.as_str(), granted.ledger.seq.to_string());
     let hash = tbs(certificate).to_string();
-    for (n, name) in [id, id.get(..12).unwrap(), &seq, serial, &hash].iter().enumerate() {
+    for (n, name) in [id, id.get(..12).unwrap(), &seq, serial, &hash]
+        .iter()
+        .enumerate()
+    {
         let file = format!("{n}.stint");
         let said = desk.ledger(&["prove", name, "-o", &file]).await;
         assert_eq!(said.exit, 0, "{name}: {}", said.err);

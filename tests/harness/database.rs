@@ -175,13 +175,22 @@ pub async fn tamper(database: &Database, sql: &str) -> u64 {
 
 /// `x'…'`, which PostgreSQL takes for bits, as bytes.
 fn spoken(sql: &str) -> String {
-    let mut parts = sql.split("x'");
-    let mut spoken = parts.next().unwrap_or_default().to_owned();
-    for part in parts {
-        let (hex, rest) = part.split_once('\'').unwrap();
-        spoken.push_str(&format!("'\\x{hex}'::bytea{rest}"));
+    let mut spoken = String::new();
+    let mut rest = sql;
+    while let Some(at) = rest.find("x'") {
+        let (before, bits) = rest.split_at(at);
+        spoken.push_str(before);
+        // A word in quotes may end so, or be an x: bits begin after a space or a sign.
+        if !before.ends_with([' ', '(', ',', '=']) {
+            spoken.push_str("x'");
+            rest = bits.get(2..).unwrap();
+            continue;
+        }
+        let (hex, after) = bits.get(2..).unwrap().split_once('\'').unwrap();
+        spoken.push_str(&format!("'\\x{hex}'::bytea"));
+        rest = after;
     }
-    spoken
+    spoken + rest
 }
 
 /// The bytes in one cell.

@@ -125,7 +125,8 @@ async fn without_descriptors_it_waits_and_goes_on() {
     broker.serve(None).await;
     let id = broker.process().id();
     let open = std::fs::read_dir(format!("/proc/{id}/fd")).unwrap().count();
-    let most = format!("--nofile={0}:{0}", open + 6);
+    // Room for what the check at the end reads with: a bundle, and connections to the database.
+    let most = format!("--nofile={0}:{0}", open + 16);
     let limited = std::process::Command::new("prlimit")
         .args(["--pid", &id.to_string(), &most])
         .status()

@@ -34,7 +34,9 @@ async fn there() -> BTreeSet<String> {
     let watched = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(watched.path(), WITNESS).unwrap();
     let witness = format!("[ledger]\nwitnesses = \"{}\"\n", watched.path().display());
-    let broker = setup.tables(sink).tables(&witness).start().await;
+    let mut broker = setup.tables(sink).start().await;
+    broker.reconfigure("[ledger]\n", &witness);
+    broker.restart().await.unwrap();
     // Its keys are fetched for it, and so they have an age.
     let token = idp.token(&key, broker.now());
     drop(
@@ -80,7 +82,11 @@ async fn there() -> BTreeSet<String> {
 /// The scrape, once it names this.
 async fn eventually_named(broker: &TestBroker, name: &str) -> String {
     stint_tests::clock::eventually("the metric", async || {
-        broker.operator("GET", "/metrics").await.text().contains(name)
+        broker
+            .operator("GET", "/metrics")
+            .await
+            .text()
+            .contains(name)
     })
     .await;
     broker.operator("GET", "/metrics").await.text()

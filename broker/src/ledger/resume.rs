@@ -302,7 +302,10 @@ async fn last_headers(
         for batch in store.batches(signed(next), signed(size), PAGE).await? {
             if !batch.is_even() {
                 let first = batch.first_seq.unsigned_abs();
-                return Err(wrong(first, "its header does not hash to its leaf, or its batch has others besides"));
+                return Err(wrong(
+                    first,
+                    "its header does not hash to its leaf, or its batch has others besides",
+                ));
             }
             for ((seq, bytes), leaf) in batch.entries().zip(batch.leaves()) {
                 if seq < next || seq >= size {

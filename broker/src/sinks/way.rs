@@ -29,7 +29,7 @@ pub(super) enum Way {
     File(File),
     Http(Box<Http>),
     Syslog(Box<Syslog>),
-    Tiles(Tiles),
+    Tiles(Box<Tiles>),
 }
 
 /// The log itself as files, not events of it.
@@ -114,7 +114,7 @@ impl Way {
     ) -> Result<Way, SetupError> {
         if let (SinkKind::Tiles, SinkTo::File(folder)) = (config.kind, &config.to) {
             let (ledger, folder) = (ledger.clone(), folder.clone());
-            return Ok(Way::Tiles(Tiles { ledger, folder }));
+            return Ok(Way::Tiles(Box::new(Tiles { ledger, folder })));
         }
         crypto::ensure_tls();
         let timeout = Duration::from_secs(config.timeout.as_u32().into());

@@ -53,7 +53,9 @@ impl BatchRow {
     /// hashed by nobody.
     #[must_use]
     pub fn is_even(&self) -> bool {
-        let lengths = self.entries().map(|(_, header)| header.len().saturating_add(2));
+        let lengths = self
+            .entries()
+            .map(|(_, header)| header.len().saturating_add(2));
         let (count, bytes) = lengths.fold((0_usize, 0_usize), |(count, sum), length| {
             (count.saturating_add(1), sum.saturating_add(length))
         });

@@ -61,7 +61,10 @@ fn judge(policy: &Policy, seeds: &[u8]) -> (bool, String, String, String) {
     )
 }
 
-#[expect(clippy::fn_params_excessive_bools, reason = "what is expected, as it is compared")]
+#[expect(
+    clippy::fn_params_excessive_bools,
+    reason = "what is expected, as it is compared"
+)]
 fn told(met: bool, [by, missing, beside]: [&str; 3]) -> (bool, String, String, String) {
     (met, by.into(), missing.into(), beside.into())
 }

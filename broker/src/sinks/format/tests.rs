@@ -14,7 +14,10 @@ fn vectors() -> Vec<(Vec<u8>, Vec<u8>)> {
         .collect()
 }
 
-#[expect(clippy::fn_params_excessive_bools, reason = "a test says with or without")]
+#[expect(
+    clippy::fn_params_excessive_bools,
+    reason = "a test says with or without"
+)]
 fn event(format: Format, at: usize, with_body: bool) -> (Event, Value) {
     let (header, body) = vectors().remove(at);
     let source = Source {
