@@ -277,7 +277,7 @@ impl Desk {
         )
         .unwrap();
         stint_tests::broker::write_secret(&folder.path().join("rs256.key"), RSA);
-        stint_tests::broker::write_secret(&folder.path().join("siem-token"), "of-the-receiver");
+        stint_tests::broker::write_secret(&folder.path().join("siem-token"), b"of-the-receiver");
         let mut check = at(&self.temp, &self.programs, self.programs.join("stintd"));
         check.env("CREDENTIALS_DIRECTORY", folder.path());
         let output = check.args(["check", "-c"]).arg(&file).output().unwrap();
