@@ -8,8 +8,8 @@ use crate::foreign::{here, python, run};
 
 /// For each operation and each way to generate; the first deployment of a change here may ask for more.
 const EXAMPLES: usize = 60;
-/// More than are asked for: three operations take evidence from the header, one from its form.
-const TOKENS: usize = 8 * EXAMPLES;
+/// More than are asked for: four operations take evidence from the header, one from its form, each in two ways.
+const TOKENS: usize = 10 * EXAMPLES;
 
 #[tokio::test]
 async fn no_answer_but_those_of_the_document() {
@@ -49,6 +49,9 @@ async fn no_answer_but_those_of_the_document() {
         ("GET /v1/trust", "200"),
         ("GET /oauth2/authorize", "400"),
         ("GET /a/{request}", "200"),
+        ("GET /v1/ledger/tile/{level}/{place}", "200"),
+        ("GET /v1/ledger/tile/{level}/{place}", "404"),
+        ("GET /v1/ledger/{epoch}/tile/{level}/{place}", "404"),
     ] {
         assert!(
             times(operation, status) > 0,

@@ -174,7 +174,10 @@ async fn foreign_clients_refuse_what_was_altered() {
             .aics("verify-inclusion", &[("--index", index), ("--leaf", leaf)])
             .ok
     );
+    // A path has the neighbour's hash, never the leaf's own.
+    assert!(!exported.scales(&["get-leaf", "-c"], 2).ok);
     std::fs::write(&path, &whole).unwrap();
+    assert!(exported.scales(&["get-leaf", "-c"], 2).ok);
     let (_, other) = &exported.leaves[0];
     assert!(
         !exported

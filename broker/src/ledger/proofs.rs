@@ -1,12 +1,11 @@
 //! Entries and their proofs, found by what is known of them. What the index says is a hint: an entry that is found is
 //! proven under the head we signed, or nobody gets it.
 
-use stint_audit::Checkpoint;
-use stint_audit::Digest;
 use stint_audit::entry::Header;
 use stint_audit::receipt::Proof;
 use stint_audit::tile::Tile;
 use stint_audit::tree::{leaf_hash, verify_consistency, verify_inclusion};
+use stint_audit::{Checkpoint, Digest, What};
 
 use super::Ledger;
 use super::tiles::TileError;
@@ -207,7 +206,9 @@ impl Ledger {
     /// # Errors
     /// [`TileError`].
     pub async fn find(&self, id: &str, whose: Whose<'_>) -> Result<Option<ProvenEntry>, TileError> {
-        let mut seqs = Vec::new();
+        // The newest first: what the index takes up meanwhile is then seen twice, not never.
+        let newest = self.unindexed(|it| is_of(it, id) && is_theirs(it, whose));
+        let mut seqs = newest.await?;
         for prefix in spellings(id) {
             seqs.extend(match whose {
                 Whose::Any => self.store.seqs_of_id(&prefix).await?,
@@ -217,14 +218,8 @@ impl Ledger {
                         .await?
                 }
             });
-            seqs.extend(self.unindexed(&prefix, whose).await?);
         }
-        seqs.sort_unstable();
-        seqs.dedup();
-        let [seq] = seqs.as_slice() else {
-            return Ok(None);
-        };
-        let proven = self.prove_found(*seq).await?;
+        let proven = self.prove_found(seqs).await?;
         Ok(proven.filter(|it| is_of(&it.header, id) && is_theirs(&it.header, whose)))
     }
 
@@ -233,16 +228,21 @@ impl Ledger {
     /// # Errors
     /// [`TileError`].
     pub async fn find_credential(&self, unique: &str) -> Result<Option<ProvenEntry>, TileError> {
-        let seqs = self.store.seqs_of_credential(unique).await?;
-        match seqs.as_slice() {
-            [seq] => self.prove_found(*seq).await,
-            _ => Ok(None),
-        }
+        // A serial or `jti` is a row of the grant's own commit; the hash is the index's, which comes later.
+        let newest = self.unindexed(|it| is_over(it, unique));
+        let mut seqs = newest.await?;
+        seqs.extend(self.store.seqs_of_credential(unique).await?);
+        self.prove_found(seqs).await
     }
 
-    /// A row may name a place that there is not.
-    async fn prove_found(&self, seq: u64) -> Result<Option<ProvenEntry>, TileError> {
-        match self.prove(seq).await {
+    /// The one place that was found. A row may name one that there is not.
+    async fn prove_found(&self, mut seqs: Vec<u64>) -> Result<Option<ProvenEntry>, TileError> {
+        seqs.sort_unstable();
+        seqs.dedup();
+        let [seq] = seqs.as_slice() else {
+            return Ok(None);
+        };
+        match self.prove(*seq).await {
             Ok(proven) => Ok(Some(proven)),
             Err(TileError::Range(_)) => Ok(None),
             Err(error) => Err(error),
@@ -250,7 +250,7 @@ impl Ledger {
     }
 
     /// Entries that are too new for the index.
-    async fn unindexed(&self, prefix: &str, whose: Whose<'_>) -> Result<Vec<u64>, TileError> {
+    async fn unindexed(&self, is_wanted: impl Fn(&Header) -> bool) -> Result<Vec<u64>, TileError> {
         let size = self.published().size;
         let from = self
             .store
@@ -260,7 +260,7 @@ impl Ledger {
             .min(size);
         let headers = self.headers(from, size).await?;
         let parsed = headers.iter().filter_map(|bytes| Header::parse(bytes).ok());
-        let wanted = parsed.filter(|it| it.id.starts_with(prefix) && is_theirs(it, whose));
+        let wanted = parsed.filter(is_wanted);
         Ok(wanted.map(|header| header.seq).collect())
     }
 }
@@ -279,6 +279,10 @@ fn is_of(header: &Header, id: &str) -> bool {
     spellings(id)
         .iter()
         .any(|id| header.id.starts_with(id.as_str()))
+}
+
+fn is_over(header: &Header, tbs: &str) -> bool {
+    matches!(&header.what, What::Granted(it) if it.tbs.to_string() == tbs)
 }
 
 fn is_theirs(header: &Header, whose: Whose<'_>) -> bool {
