@@ -18,5 +18,9 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON ledger_note, ledger_index, ledger_cursor
 GRANT SELECT, INSERT, UPDATE, DELETE ON spent, caller, task, task_action, task_label, granted, request, issuer_keys,
   retry, answer TO stint;
 
+-- People, and what they were asked.
+GRANT SELECT, INSERT, UPDATE, DELETE ON person, person_link, session, passkey, vote, request_seen, deferral, notice,
+  notice_target TO stint;
+
 -- Whether the ledger went elsewhere: read at every start.
 GRANT SELECT ON moved TO stint;

@@ -19,7 +19,9 @@ mod operator;
 pub mod peer;
 pub(crate) mod problem;
 mod proofs;
-mod routes;
+mod requests;
+pub(crate) mod routes;
+mod session;
 mod tiles;
 mod token;
 mod upkeep;
@@ -30,6 +32,7 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 
 use self::routes::Routes;
+use crate::console;
 use crate::serve::App;
 
 /// What strangers and callers reach.
@@ -56,11 +59,14 @@ pub(crate) fn api() -> Routes {
             "/.well-known/oauth-authorization-server",
             metadata::metadata,
         )
+        .and(requests::routes())
+        .and(session::routes())
 }
 
 /// The API, and the same refusal for whatever is not of it.
 pub fn public(app: Arc<App>) -> Router {
     api()
+        .and(console::pages())
         .router()
         .fallback(problem::not_found)
         .method_not_allowed_fallback(problem::not_found)

@@ -27,8 +27,10 @@ use crate::ledger::{self, Ledger, Lost};
 use crate::limits::CallerLimits;
 use crate::limits::turns::Turns;
 use crate::noise::Noise;
+use crate::notify::Notifier;
 use crate::policies::Policies;
 use crate::random;
+use crate::store::requests::{Ending, State};
 use crate::store::{RequestRow, Sort, Store, Write};
 use crate::task::Tasks;
 use crate::telemetry::metrics::Metrics;
@@ -69,6 +71,8 @@ pub struct Broker {
     pub metrics: Arc<Metrics>,
     /// What was refused, for the ledger's roll-ups.
     pub noise: Arc<Noise>,
+    /// Who is told that an ask waits.
+    pub notifier: Notifier,
     /// Grants that are on their way.
     pub deliveries: Deliveries,
 }
@@ -163,7 +167,9 @@ impl Broker {
                     | Lost::Node
                     | Lost::Parked
                     | Lost::Pending
-                    | Lost::Repeated,
+                    | Lost::Person
+                    | Lost::Repeated
+                    | Lost::Voted,
                 )) => {}
                 Err(stop @ (Stop::Error(_) | Stop::TooLarge)) => return Err(stop.into_error()),
             }
@@ -276,7 +282,12 @@ impl Broker {
     /// As the ledger's.
     pub async fn expire(&self, row: &RequestRow) -> Result<(), ledger::Error> {
         let entry = entry::expired(&self.ledger, row);
-        let writes = vec![Write::RequestExpired(row.id.clone())];
+        let ending = Ending {
+            request: row.id.clone(),
+            state: State::Expired,
+            at: self.clock.now().as_millis(),
+        };
+        let writes = vec![Write::RequestEnded(ending)];
         match self.ledger.record(entry, None, writes).await {
             Ok(_) | Err(ledger::Error::Lost(_)) => Ok(()),
             Err(error) => Err(error),

@@ -92,6 +92,9 @@ pub enum Lost {
     /// The request was decided or ended already.
     #[error("the request is not pending any more")]
     Pending,
+    /// A login, session or passkey is not what it was.
+    #[error("the login, session or passkey was changed meanwhile")]
+    Person,
     /// Another policy set took force.
     #[error("another policy set is in force")]
     Policy,
@@ -104,6 +107,9 @@ pub enum Lost {
     /// The evidence was used before.
     #[error("the evidence was used before")]
     Spent,
+    /// The request had another vote meanwhile, or does not stand any more.
+    #[error("the request had another vote meanwhile, or was decided")]
+    Voted,
 }
 
 /// Why something could not be recorded. Nothing was, unless it is said otherwise.

@@ -9,11 +9,14 @@
 //! What is absent is meant to be: SQL outside `store` and `ledger`, HTTP outside `http`, a second
 //! clock, a second commit, a second road to a credential.
 
+pub mod approve;
 pub mod issue;
 
 pub mod authenticate;
 pub mod limits;
 pub mod noise;
+pub mod notify;
+pub mod people;
 pub mod policies;
 pub mod task;
 pub mod trust;
@@ -29,6 +32,7 @@ pub mod rotate;
 pub mod sinks;
 pub mod store;
 
+mod console;
 pub mod http;
 
 pub mod config;

@@ -35,6 +35,7 @@ use crate::ledger::{self, Committer, Deriver, Ledger, OpenError, Pin, Scrubber, 
 use crate::limits::CallerLimits;
 use crate::limits::turns::Turns;
 use crate::noise::Noise;
+use crate::notify::Notifier;
 use crate::policies::{self, Policies, Refused};
 use crate::serve::App;
 use crate::sinks::{self, Sinks};
@@ -250,6 +251,7 @@ pub async fn build(
         terms,
         metrics,
         noise,
+        notifier: Notifier::default(),
         deliveries: Deliveries::default(),
     };
     let app = App {

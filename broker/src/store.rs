@@ -14,7 +14,9 @@ pub mod look;
 pub(crate) mod moved;
 pub mod nodes;
 pub mod notes;
+pub mod notices;
 pub(crate) mod pages;
+pub mod people;
 pub mod place;
 pub mod policies;
 pub mod requests;
@@ -23,6 +25,7 @@ pub(crate) mod snapshot;
 pub mod spent;
 pub mod tasks;
 pub mod trail;
+pub mod votes;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -41,6 +44,7 @@ pub use nodes::CloseRow;
 use place::{Lock, PlaceError};
 pub use policies::PolicyRow;
 pub use requests::RequestRow;
+pub use votes::VoteRow;
 pub use retries::{AnswerRow, RetryRow};
 pub use spent::{Sort, SpentRow};
 pub use tasks::{GrantRow, TaskRow};
@@ -72,20 +76,28 @@ pub enum Write {
     Keep(AnswerRow),
     /// Guard: neither this issuer nor everything is frozen.
     NotFrozen(String),
+    /// Effect: notices to be sent, and what became of them.
+    Notice(notices::Change),
     /// Upsert: the task exists from now on; the entry says `opens` if it did not before.
     OpenTask(TaskRow),
     /// Guard: nobody parked the same ask meanwhile.
     Park(RequestRow),
+    /// Guard: what people's logins, sessions and passkeys change.
+    People(people::Change),
     /// Effect: the files of a policy set, by hash.
     PolicySet(PolicyRow),
     /// Guard: the first replay of this evidence; later ones are only counted.
     Replayed(String),
-    /// Guard: the request was pending and is not any more.
-    RequestExpired(String),
+    /// Guard: the request stood and does not any more.
+    RequestEnded(requests::Ending),
     /// Guard: the idempotency key was not used before.
     Retry(RetryRow),
     /// Guard: the evidence was not used before, or may be used again by its prover.
     Spend(SpentRow),
+    /// Guard: the vote is this person's first of its sort, on a request that stands and had no other vote meanwhile.
+    Vote(VoteRow),
+    /// Guard: the request has just the votes that were judged (`votes` of its row), and still stands.
+    VotesAre(votes::Judged),
 }
 
 /// Where a database is.

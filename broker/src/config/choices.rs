@@ -144,6 +144,14 @@ choices! {
         Full = "full",
     }
 
+    /// Whether an approver shows that somebody looks at the run.
+    pub enum MatchCode {
+        /// They do not.
+        Off = "off",
+        /// They type the digits that only the asker is shown.
+        Type = "type",
+    }
+
     /// How log lines look.
     pub enum LogFormat {
         /// Text on a terminal, JSON elsewhere.

@@ -228,7 +228,7 @@ impl std::fmt::Display for At<'_> {
 pub(super) const HELP: &str = "stintd help config";
 
 /// What the documentation plans for later versions: unknown as anything else, but said kindly.
-const LATER: [&str; 20] = [
+const LATER: [&str; 17] = [
     "console",
     "notify",
     "people",
@@ -241,11 +241,8 @@ const LATER: [&str; 20] = [
     "ca.crl_every",
     "jwt.rotate",
     "jwt.publish_ahead",
-    "approval.match_code",
-    "approval.open_per_initiator",
     "approval.notices_per_approver",
     "approval.coalesce",
-    "approval.deny_cooldown",
     "telemetry.otlp",
     "telemetry.otlp_headers",
     "telemetry.sample",

@@ -8,7 +8,7 @@ use stint_policy::Seconds;
 
 use super::attest::{self, Attest};
 use super::audience::{self, Audience};
-use super::choices::{CnFrom, JwtAlg, LogFormat, ProxyClientCert, Reload, Reveal, Usage};
+use super::choices::{CnFrom, JwtAlg, LogFormat, MatchCode, ProxyClientCert, Reload, Reveal, Usage};
 use super::declare::settings;
 use super::issuer::Issuer;
 use super::names::{PkiUrl, ServerUrl, StoreUrl, TrustDomain};
@@ -214,6 +214,12 @@ settings! {
         default {
             /// How long an ask waits for votes.
             request_ttl: Seconds = Seconds::new(3600), in Seconds::new(60)..=days(7);
+            /// How many asks of one caller may wait at once.
+            open_per_initiator: u32 = 20, in 1..=1_000;
+            /// How long the same ask is answered by a no that a person said.
+            deny_cooldown: Seconds = Seconds::new(900), in Seconds::new(0)..=days(1);
+            /// Whether approvers type the three digits that only the asker is shown.
+            match_code: MatchCode = MatchCode::Type;
         }
     }
 

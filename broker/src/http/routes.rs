@@ -41,6 +41,14 @@ impl Routes {
         Routes { router, rows }
     }
 
+    /// These and others.
+    pub(crate) fn and(self, others: Routes) -> Routes {
+        let Routes { router, mut rows } = self;
+        rows.extend(others.rows);
+        let router = router.merge(others.router);
+        Routes { router, rows }
+    }
+
     /// The router, which still wants its state.
     pub(crate) fn router(self) -> Router<Arc<App>> {
         self.router

@@ -11,6 +11,7 @@ use super::{Case, Refusal, Terms};
 use crate::authenticate::Reuse;
 use crate::ids::{DecisionId, RequestId};
 use crate::random;
+use crate::store::requests::Standing;
 use crate::store::{GrantRow, RequestRow, Sort, SpentRow, Write};
 
 impl Facts<'_> {
@@ -54,6 +55,11 @@ impl Facts<'_> {
             ask: self.asked.described(self.case.ask.reason.as_deref()),
             opened: self.case.now.as_millis(),
             expires: expires.as_millis(),
+            pol: self.pol().to_string(),
+            own: Vec::new(),
+            question: self.heard.record().to_string(),
+            card: String::new(),
+            standing: Standing::NEW,
         }
     }
 

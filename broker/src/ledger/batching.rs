@@ -47,7 +47,11 @@ impl Claim {
             Write::Grant(row) => Self::Changes(row.task.clone()),
             Write::HistoryIs { task, .. } => Self::Reads(task.clone()),
             Write::Park(row) => Self::Alone(row.digest.clone()),
-            Write::Replayed(key) | Write::RequestExpired(key) => Self::Alone(key.clone()),
+            Write::People(change) => Self::Alone(change.key()),
+            Write::Replayed(key) => Self::Alone(key.clone()),
+            Write::RequestEnded(ending) => Self::Alone(ending.request.clone()),
+            Write::Vote(row) => Self::Alone(row.request.clone()),
+            Write::VotesAre(judged) => Self::Alone(judged.request.clone()),
             Write::Retry(row) => Self::Alone(row.key.clone()),
             Write::Spend(row) => Self::Alone(row.key.clone()),
             Write::Close(row) => Self::Alone(row.node.clone()),
@@ -56,6 +60,7 @@ impl Claim {
             | Write::Erase(_)
             | Write::Keep(_)
             | Write::NotFrozen(_)
+            | Write::Notice(_)
             | Write::OpenTask(_)
             | Write::PolicySet(_) => return None,
         })

@@ -10,10 +10,13 @@ use stint_audit::{Entry, Sealed, What};
 use super::{Job, Lost, Unit};
 use crate::store::{
     AnswerRow, CloseRow, Db, FetchRow, GrantRow, PolicyRow, RequestRow, RetryRow, Sort, SpentRow,
-    TaskRow, Write,
+    TaskRow, VoteRow, Write,
     derived::{self, Derived},
     erase::{self, EraseRow},
-    issuers, nodes, policies, requests, retries, spent, tasks,
+    issuers, nodes, notices, people, policies,
+    requests::{self, Ending},
+    retries, spent, tasks,
+    votes::{self, Judged},
 };
 
 /// The rows that decide whether a unit happens, by table, with the unit's place in the batch.
@@ -25,8 +28,16 @@ pub(super) struct Guards<'a> {
     close: Vec<(usize, &'a CloseRow)>,
     erase: Vec<(usize, &'a EraseRow)>,
     park: Vec<(usize, &'a RequestRow)>,
-    expire: Vec<(usize, &'a str)>,
+    end: Vec<(usize, &'a Ending)>,
+    voted: Vec<(usize, Voted<'a>)>,
+    people: Vec<(usize, &'a people::Change)>,
     retry: Vec<(usize, &'a RetryRow)>,
+}
+
+/// A vote, or votes that a decision rests on.
+enum Voted<'a> {
+    Cast(&'a VoteRow),
+    Judged(&'a Judged),
 }
 
 /// What the guards found to be new.
@@ -45,10 +56,13 @@ impl<'a> Guards<'a> {
                     Write::Erase(row) => guards.erase.push((place, row)),
                     Write::OpenTask(row) => guards.open.push((row, begins(&job.unit))),
                     Write::Park(row) => guards.park.push((place, row)),
+                    Write::People(change) => guards.people.push((place, change)),
                     Write::Replayed(key) => guards.replayed.push((place, key)),
-                    Write::RequestExpired(id) => guards.expire.push((place, id)),
+                    Write::RequestEnded(ending) => guards.end.push((place, ending)),
                     Write::Retry(row) => guards.retry.push((place, row)),
                     Write::Spend(row) => guards.spend.push((place, row)),
+                    Write::Vote(row) => guards.voted.push((place, Voted::Cast(row))),
+                    Write::VotesAre(judged) => guards.voted.push((place, Voted::Judged(judged))),
                     // `NotFrozen` is the committer's own: it folds entries, not rows. `HistoryIs` reads only, so it
                     // comes last: see [`hold_histories`].
                     Write::Deny(_)
@@ -58,6 +72,7 @@ impl<'a> Guards<'a> {
                     | Write::Grant(_)
                     | Write::Keep(_)
                     | Write::NotFrozen(_)
+                    | Write::Notice(_)
                     | Write::PolicySet(_) => {}
                 }
             }
@@ -87,15 +102,13 @@ impl<'a> Guards<'a> {
                 Lost::Parked,
             ));
         }
-        if !self.expire.is_empty() {
-            let ids: Vec<_> = self.expire.iter().map(|(_, id)| *id).collect();
-            let expired = requests::expire(db, log, &ids).await?;
-            lost.extend(missing(
-                self.expire.iter().copied(),
-                &expired,
-                Lost::Pending,
-            ));
+        if !self.end.is_empty() {
+            let endings: Vec<_> = self.end.iter().map(|(_, ending)| *ending).collect();
+            let ended = requests::end(db, log, &endings).await?;
+            let asked = self.end.iter().map(|(at, it)| (*at, &*it.request));
+            lost.extend(missing(asked, &ended, Lost::Pending));
         }
+        self.hold_votes(db, log, lost).await?;
         for (place, row) in &self.erase {
             if !erase::erase(db, log, row).await? {
                 lost.push((*place, Lost::Erased));
@@ -110,6 +123,29 @@ impl<'a> Guards<'a> {
         let tasks = tasks::open(db, log, &self.open).await?;
         let callers = tasks::meet(db, log, &self.open).await?;
         Ok(News { tasks, callers })
+    }
+
+    async fn hold_votes(
+        &self,
+        db: &mut Db,
+        log: &str,
+        lost: &mut Vec<(usize, Lost)>,
+    ) -> Result<(), sqlx::Error> {
+        for (place, voted) in &self.voted {
+            let holds = match voted {
+                Voted::Cast(row) => votes::cast(db, log, row).await?,
+                Voted::Judged(judged) => votes::hold(db, log, judged).await?,
+            };
+            if !holds {
+                lost.push((*place, Lost::Voted));
+            }
+        }
+        for (place, change) in &self.people {
+            if !people::apply(db, log, change).await? {
+                lost.push((*place, Lost::Person));
+            }
+        }
+        Ok(())
     }
 
     async fn hold_evidence(
@@ -250,6 +286,7 @@ pub(super) struct Effects<'a> {
     policies: Vec<(&'a PolicyRow, u64)>,
     fetches: Vec<&'a FetchRow>,
     derived: Vec<&'a Derived>,
+    notices: Vec<&'a notices::Change>,
 }
 
 impl<'a> Effects<'a> {
@@ -263,6 +300,7 @@ impl<'a> Effects<'a> {
                     Write::Fetched(row) => effects.fetches.push(row),
                     Write::Grant(row) => effects.grants.push((row, seq)),
                     Write::Keep(row) => effects.answers.push(row),
+                    Write::Notice(change) => effects.notices.push(change),
                     Write::PolicySet(row) => effects.policies.push((row, seq)),
                     Write::Close(_)
                     | Write::HistoryIs { .. }
@@ -270,10 +308,13 @@ impl<'a> Effects<'a> {
                     | Write::NotFrozen(_)
                     | Write::OpenTask(_)
                     | Write::Park(_)
+                    | Write::People(_)
                     | Write::Replayed(_)
-                    | Write::RequestExpired(_)
+                    | Write::RequestEnded(_)
                     | Write::Retry(_)
-                    | Write::Spend(_) => {}
+                    | Write::Spend(_)
+                    | Write::Vote(_)
+                    | Write::VotesAre(_) => {}
                 }
             }
         }
@@ -295,6 +336,9 @@ impl<'a> Effects<'a> {
         }
         for rows in self.derived {
             derived::keep(db, log, rows).await?;
+        }
+        for change in self.notices {
+            notices::apply(db, log, change).await?;
         }
         if !self.fetches.is_empty() {
             issuers::fetched(db, log, &self.fetches).await?;

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::engine::{Db, Row, query};
+use super::engine::{Db, Query, Row, query};
 use super::{Error, Store};
 
 /// An ask on hold, durable. Times are milliseconds.
@@ -26,6 +26,90 @@ pub struct RequestRow {
     pub opened: i64,
     /// When it ends undecided.
     pub expires: i64,
+    /// The policy set that asked for people.
+    pub pol: String,
+    /// SPIFFE IDs of those who may not vote on it.
+    pub own: Vec<String>,
+    /// JSON: the question to policy as it was recorded.
+    pub question: String,
+    /// JSON: what approvers are shown ([`crate::approve::Card`]).
+    pub card: String,
+    /// Where it stands.
+    pub standing: Standing,
+}
+
+/// Where a request stands.
+#[derive(Debug, Clone)]
+pub struct Standing {
+    /// What it came to.
+    pub state: State,
+    /// How many votes were cast on it.
+    pub votes: i64,
+    /// When its approval ends.
+    pub until: Option<i64>,
+    /// When it was decided or ended.
+    pub ended: Option<i64>,
+    /// Whether a grant used its approval up.
+    pub spent: bool,
+}
+
+/// What a request came to (PROTOCOLS.md §3.5).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// The votes are in.
+    Approved,
+    /// Whoever asked took it back, or nobody can decide it any more.
+    Cancelled,
+    /// Somebody said no.
+    Denied,
+    /// Nobody decided in time.
+    Expired,
+    /// It waits.
+    Pending,
+}
+
+impl State {
+    const ALL: [State; 5] = [
+        State::Approved,
+        State::Cancelled,
+        State::Denied,
+        State::Expired,
+        State::Pending,
+    ];
+
+    /// The word in tables and on the wire.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            State::Approved => "approved",
+            State::Cancelled => "cancelled",
+            State::Denied => "denied",
+            State::Expired => "expired",
+            State::Pending => "pending",
+        }
+    }
+}
+
+impl Standing {
+    /// Of a request that is new.
+    pub const NEW: Standing = Standing {
+        state: State::Pending,
+        votes: 0,
+        until: None,
+        ended: None,
+        spent: false,
+    };
+}
+
+/// A request that ends without having been decided.
+#[derive(Debug, Clone)]
+pub struct Ending {
+    /// `req_…`.
+    pub request: String,
+    /// What it comes to.
+    pub state: State,
+    /// When, in milliseconds.
+    pub at: i64,
 }
 
 /// One quorum of a request.
@@ -47,22 +131,55 @@ impl RequestRow {
     }
 }
 
+/// The rows of requests that meet a condition.
+macro_rules! requests {
+    ($condition:literal) => {
+        query(concat!(
+            "SELECT id, digest, task, caller, match_code, needs, ask, opened, expires, pol, own, question, card,
+               state, votes, until, ended, spent
+             FROM request WHERE log = $1 AND ",
+            $condition
+        ))
+    };
+}
+
 impl Store {
     /// The open request for an ask, if there is one.
     ///
     /// # Errors
     /// [`Error::Database`].
     pub async fn open_request(&self, digest: &str) -> Result<Option<RequestRow>, Error> {
-        query(
-            "SELECT id, digest, task, caller, match_code, needs, ask, opened, expires
-             FROM request WHERE log = $1 AND digest = $2 AND state = 'pending'",
-        )
-        .bind(self.log())
-        .bind(digest)
-        .fetch_optional(self.readers())
-        .await
-        .and_then(|row| row.as_ref().map(read).transpose())
-        .map_err(|source| self.failed(source))
+        let found = requests!("digest = $2 AND state = 'pending'").bind(self.log());
+        self.one(found.bind(digest)).await
+    }
+
+    /// The request that still has a say in an ask at `now`: it waits, its approval lasts, or it was refused after
+    /// `cooled`.
+    ///
+    /// # Errors
+    /// [`Error::Database`].
+    pub async fn standing_request(
+        &self,
+        digest: &str,
+        now: i64,
+        cooled: i64,
+    ) -> Result<Option<RequestRow>, Error> {
+        let found = requests!(
+            "digest = $2 AND (state = 'pending' AND expires > $3
+               OR state = 'approved' AND until > $3 AND spent = 0 OR state = 'denied' AND ended > $4)
+             ORDER BY opened DESC LIMIT 1"
+        );
+        let found = found.bind(self.log()).bind(digest).bind(now).bind(cooled);
+        self.one(found).await
+    }
+
+    /// The request `id`.
+    ///
+    /// # Errors
+    /// [`Error::Database`].
+    pub async fn request(&self, id: &str) -> Result<Option<RequestRow>, Error> {
+        self.one(requests!("id = $2").bind(self.log()).bind(id))
+            .await
     }
 
     /// How many requests are open: a count over the index of those alone.
@@ -83,16 +200,18 @@ impl Store {
     /// # Errors
     /// [`Error::Database`].
     pub async fn pending_request(&self, id: &str) -> Result<Option<RequestRow>, Error> {
-        query(
-            "SELECT id, digest, task, caller, match_code, needs, ask, opened, expires
-             FROM request WHERE log = $1 AND id = $2 AND state = 'pending'",
-        )
-        .bind(self.log())
-        .bind(id)
-        .fetch_optional(self.readers())
-        .await
-        .and_then(|row| row.as_ref().map(read).transpose())
-        .map_err(|source| self.failed(source))
+        let found = requests!("id = $2 AND state = 'pending'");
+        self.one(found.bind(self.log()).bind(id)).await
+    }
+
+    /// All open requests, the one that ends first in front; `limit` at most.
+    ///
+    /// # Errors
+    /// [`Error::Database`].
+    pub async fn open_requests(&self, now: i64, limit: i64) -> Result<Vec<RequestRow>, Error> {
+        let found = requests!("state = 'pending' AND expires > $2 ORDER BY expires LIMIT $3");
+        self.some(found.bind(self.log()).bind(now).bind(limit))
+            .await
     }
 
     /// Up to 100 open requests whose time is over at `now`, oldest first.
@@ -100,21 +219,27 @@ impl Store {
     /// # Errors
     /// [`Error::Database`].
     pub async fn overdue_requests(&self, now: i64) -> Result<Vec<RequestRow>, Error> {
-        query(
-            "SELECT id, digest, task, caller, match_code, needs, ask, opened, expires
-             FROM request WHERE log = $1 AND state = 'pending' AND expires <= $2
-             ORDER BY expires LIMIT 100",
-        )
-        .bind(self.log())
-        .bind(now)
-        .fetch_all(self.readers())
-        .await
-        .and_then(|rows| rows.iter().map(read).collect())
-        .map_err(|source| self.failed(source))
+        let found = requests!("state = 'pending' AND expires <= $2 ORDER BY expires LIMIT 100");
+        self.some(found.bind(self.log()).bind(now)).await
+    }
+
+    async fn one(&self, query: Query) -> Result<Option<RequestRow>, Error> {
+        let row = query.fetch_optional(self.readers()).await;
+        row.and_then(|row| row.as_ref().map(read).transpose())
+            .map_err(|source| self.failed(source))
+    }
+
+    async fn some(&self, query: Query) -> Result<Vec<RequestRow>, Error> {
+        let rows = query.fetch_all(self.readers()).await;
+        rows.and_then(|rows| rows.iter().map(read).collect())
+            .map_err(|source| self.failed(source))
     }
 }
 
 fn read(row: &Row) -> Result<RequestRow, sqlx::Error> {
+    let undecodable = |source| sqlx::Error::Decode(Box::new(source));
+    let state: String = row.try_get(13)?;
+    let known = State::ALL.into_iter().find(|it| it.as_str() == state);
     Ok(RequestRow {
         id: row.try_get(0)?,
         digest: row.try_get(1)?,
@@ -125,6 +250,17 @@ fn read(row: &Row) -> Result<RequestRow, sqlx::Error> {
         ask: row.try_get(6)?,
         opened: row.try_get(7)?,
         expires: row.try_get(8)?,
+        pol: row.try_get(9)?,
+        own: serde_json::from_str(&row.try_get::<String>(10)?).map_err(undecodable)?,
+        question: row.try_get(11)?,
+        card: row.try_get(12)?,
+        standing: Standing {
+            state: known.ok_or_else(|| sqlx::Error::Decode(state.into()))?,
+            votes: row.try_get(14)?,
+            until: row.try_get(15)?,
+            ended: row.try_get(16)?,
+            spent: row.try_get::<i64>(17)? != 0,
+        },
     })
 }
 
@@ -134,27 +270,20 @@ pub(crate) async fn park(
     log: &str,
     rows: &[&RequestRow],
 ) -> Result<HashSet<String>, sqlx::Error> {
-    let values: Vec<_> = rows
-        .iter()
-        .map(|row| {
-            (
-                &row.id,
-                &row.digest,
-                &row.task,
-                &row.caller,
-                &row.match_code,
-                &row.needs,
-                &row.ask,
-                row.opened,
-                row.expires,
-            )
-        })
-        .collect();
+    let mut values = Vec::with_capacity(rows.len());
+    for row in rows {
+        values.push((
+            (&row.id, &row.digest, &row.task, &row.caller),
+            (&row.match_code, &row.needs, &row.ask, row.opened, row.expires),
+            (&row.pol, super::json(&row.own)?, &row.question, &row.card),
+        ));
+    }
     let parked = query(
         "INSERT INTO request
-           (log, id, digest, task, caller, state, match_code, needs, ask, opened, expires)
-         SELECT $1, value->>0, value->>1, value->>2, value->>3, 'pending', value->>4, value->>5,
-                value->>6, CAST(value->>7 AS BIGINT), CAST(value->>8 AS BIGINT)
+           (log, id, digest, task, caller, state, match_code, needs, ask, opened, expires, pol, own, question, card)
+         SELECT $1, value->0->>0, value->0->>1, value->0->>2, value->0->>3, 'pending', value->1->>0, value->1->>1,
+                value->1->>2, CAST(value->1->>3 AS BIGINT), CAST(value->1->>4 AS BIGINT), value->2->>0, value->2->>1,
+                value->2->>2, value->2->>3
          FROM json_each($2) WHERE true ON CONFLICT DO NOTHING RETURNING id",
     )
     .bind(log)
@@ -164,19 +293,22 @@ pub(crate) async fn park(
     parked.iter().map(|row| row.try_get(0)).collect()
 }
 
-/// Ends those of `ids` that are pending; gives the ids that were.
-pub(crate) async fn expire(
+/// Ends those that stand: what waits by anything, what is approved by being taken back. Gives the ids that were ended.
+pub(crate) async fn end(
     db: &mut Db,
     log: &str,
-    ids: &[&str],
+    endings: &[&Ending],
 ) -> Result<HashSet<String>, sqlx::Error> {
+    let values = endings.iter().map(|it| (&it.request, it.state.as_str(), it.at));
+    let values: Vec<_> = values.collect();
     let rows = query(
-        "UPDATE request SET state = 'expired'
-         WHERE log = $1 AND id IN (SELECT value->>0 FROM json_each($2)) AND state = 'pending'
-         RETURNING id",
+        "UPDATE request SET state = value->>1, ended = CAST(value->>2 AS BIGINT) FROM json_each($2)
+         WHERE request.log = $1 AND request.id = value->>0
+           AND (state = 'pending' OR state = 'approved' AND value->>1 = 'cancelled')
+         RETURNING request.id",
     )
     .bind(log)
-    .bind(super::keys(ids)?)
+    .bind(super::json(&values)?)
     .fetch_all(db)
     .await?;
     rows.iter().map(|row| row.try_get(0)).collect()
@@ -188,14 +320,11 @@ pub(crate) async fn pending(
     log: &str,
     limit: usize,
 ) -> Result<Vec<RequestRow>, sqlx::Error> {
-    let rows = query(
-        "SELECT id, digest, task, caller, match_code, needs, ask, opened, expires
-         FROM request WHERE log = $1 AND state = 'pending' ORDER BY id LIMIT $2",
-    )
-    .bind(log)
-    .bind(i64::try_from(limit).unwrap_or(i64::MAX))
-    .fetch_all(db)
-    .await?;
+    let rows = requests!("state = 'pending' ORDER BY id LIMIT $2")
+        .bind(log)
+        .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+        .fetch_all(db)
+        .await?;
     rows.iter().map(read).collect()
 }
 
