@@ -17,6 +17,11 @@ stint_policy::prefixed_id! {
     RequestId, "req_"
 }
 
+stint_policy::prefixed_id! {
+    /// One person's yes or no.
+    VoteId, "vote_"
+}
+
 impl DecisionId {
     /// The decision that an entry or request `id` records: the same characters.
     #[must_use]

@@ -16,6 +16,7 @@ pub mod nodes;
 pub mod notes;
 pub mod notices;
 pub(crate) mod pages;
+pub mod passkeys;
 pub mod people;
 pub mod place;
 pub mod policies;
@@ -44,10 +45,10 @@ pub use nodes::CloseRow;
 use place::{Lock, PlaceError};
 pub use policies::PolicyRow;
 pub use requests::RequestRow;
-pub use votes::VoteRow;
 pub use retries::{AnswerRow, RetryRow};
 pub use spent::{Sort, SpentRow};
 pub use tasks::{GrantRow, TaskRow};
+pub use votes::VoteRow;
 
 /// One change that goes with one entry. The ledger applies all writes of a batch as set
 /// statements: guards first, effects after the chain was extended.

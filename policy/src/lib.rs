@@ -8,6 +8,7 @@
 //! Cedar, `load` builds sets, `lint` and `check` refuse bad ones, `explain` says why, `replay` asks again.
 
 mod annotation;
+mod ballot;
 mod check;
 mod claims;
 mod context;

@@ -99,7 +99,11 @@ impl Recorded {
     }
 
     /// The ask, of a caller and a subject as far as they are known.
-    fn query<'a>(&'a self, caller: &'a Principal, subject: Option<&'a Principal>) -> Query<'a> {
+    pub(crate) fn query<'a>(
+        &'a self,
+        caller: &'a Principal,
+        subject: Option<&'a Principal>,
+    ) -> Query<'a> {
         Query {
             now: self.now,
             caller,
@@ -118,6 +122,16 @@ impl Recorded {
             digest: self.digest,
             votes: &self.votes,
         }
+    }
+
+    /// Who asked, with what the record knows beyond the name.
+    pub(crate) fn known_caller(&self) -> Principal {
+        self.informed(&self.caller)
+    }
+
+    /// For whom, likewise.
+    pub(crate) fn known_subject(&self) -> Option<Principal> {
+        self.subject.as_ref().map(|it| self.informed(it))
     }
 
     /// The same principal with what its recorded entity has beyond its name: groups, owner, person.

@@ -8,7 +8,9 @@ use stint_policy::Seconds;
 
 use super::attest::{self, Attest};
 use super::audience::{self, Audience};
-use super::choices::{CnFrom, JwtAlg, LogFormat, MatchCode, ProxyClientCert, Reload, Reveal, Usage};
+use super::choices::{
+    CnFrom, JwtAlg, LogFormat, MatchCode, ProxyClientCert, Reload, Reveal, Usage,
+};
 use super::declare::settings;
 use super::issuer::Issuer;
 use super::names::{PkiUrl, ServerUrl, StoreUrl, TrustDomain};

@@ -274,7 +274,13 @@ pub(crate) async fn park(
     for row in rows {
         values.push((
             (&row.id, &row.digest, &row.task, &row.caller),
-            (&row.match_code, &row.needs, &row.ask, row.opened, row.expires),
+            (
+                &row.match_code,
+                &row.needs,
+                &row.ask,
+                row.opened,
+                row.expires,
+            ),
             (&row.pol, super::json(&row.own)?, &row.question, &row.card),
         ));
     }
@@ -299,7 +305,9 @@ pub(crate) async fn end(
     log: &str,
     endings: &[&Ending],
 ) -> Result<HashSet<String>, sqlx::Error> {
-    let values = endings.iter().map(|it| (&it.request, it.state.as_str(), it.at));
+    let values = endings
+        .iter()
+        .map(|it| (&it.request, it.state.as_str(), it.at));
     let values: Vec<_> = values.collect();
     let rows = query(
         "UPDATE request SET state = value->>1, ended = CAST(value->>2 AS BIGINT) FROM json_each($2)
