@@ -7,11 +7,14 @@
 //! (milliseconds since 1970 UTC) and readers come as arguments.
 //!
 //! In reading order: a [`Digest`] and the one spelling of a JSON value ([`canonical`]); what an entry says
-//! ([`kind`], [`entry`]) and whom it is about ([`subject`]); how entries become a tree ([`tree`]) and a chain
-//! ([`chain`]); the C2SP texts ([`note`], [`checkpoint`], [`receipt`], [`tile`], [`cosign`],
-//! [`witness`]); what an auditor is handed
-//! ([`bundle`]), whom he trusts ([`trust`]), what he finds ([`mod@verify`]) and which entries he looks at
-//! ([`sample`]).
+//! ([`kind`], [`entry`]), whom it is about ([`subject`]) and what people sign ([`passkey`]); how entries become
+//! a tree ([`tree`]) and a chain ([`chain`]); the C2SP texts ([`note`], [`checkpoint`], [`receipt`], [`tile`],
+//! [`cosign`], [`witness`]); what an auditor is handed ([`bundle`]), whom he trusts ([`trust`]), what he finds
+//! ([`mod@verify`]) and which entries he looks at ([`sample`]).
+
+// The tests share a software authenticator with other crates, which know this one by its name.
+#[cfg(test)]
+extern crate self as stint_audit;
 
 mod base64;
 mod digest;
@@ -21,6 +24,7 @@ pub mod canonical;
 pub mod kind;
 
 pub mod entry;
+pub mod passkey;
 pub mod subject;
 
 pub mod chain;

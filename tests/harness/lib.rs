@@ -30,6 +30,7 @@ pub mod exchange;
 pub mod issuer;
 pub mod keys;
 pub mod log;
+pub mod passkey;
 
 pub mod after;
 pub mod database;
