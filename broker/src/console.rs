@@ -1,8 +1,48 @@
 //! The pages: server-rendered, readable without a script, under the strictest policy a browser knows (UX.md §8).
+//!
+//! **How a page is made.** A handler gathers plain values, puts them into a struct that derives [`askama::Template`], and
+//! hands it to [`layout::page`], which adds the headers. A page's struct has one field `shell: Shell`; its template
+//! (`broker/templates/NAME.html`) begins with `{% extends "base.html" %}{% import "parts.html" as parts %}` and fills
+//! `block content`, with one `<h1>`. What goes wrong is a [`layout::Trouble`]: `Result<Response, Trouble>` is what a
+//! handler gives, and `?` works on store errors and on [`crate::http::problem::Failure`].
+//!
+//! ```text
+//! #[derive(Template)]
+//! #[template(path = "grants.html")]
+//! struct Grants { shell: Shell, rows: Vec<Line> }
+//!
+//! async fn grants(State(app): State<Arc<App>>, SignedIn(visitor): SignedIn) -> Result<Response, Trouble> {
+//!     let shell = Shell::new(&app, Some(&visitor), "Grants")
+//!         .at("/grants")                                             // which entry of the menu is lit
+//!         .same("stint grants", "GET /v1/grants");                   // the foot line; without it there is none
+//!     layout::page(&Grants { shell, rows })
+//! }
+//! ```
+//!
+//! **The parts** (`templates/parts.html`): `parts::badge(kind, word)` (kinds: `good wait bad off warn note`; status is
+//! always a word and a shape), `parts::moment(m)` for a [`parts::Moment`] (absolute and relative), `parts::id(text)` (in
+//! full, with a copy button), `parts::command(text)`, `parts::icon(name)` (names: the `<symbol>`s of `assets/icons.svg`),
+//! `parts::empty(title, text, command)` (an empty state that teaches: the command may be ""). Tables: `table.facts` has
+//! `<th scope="row">` and `<td>` and stacks on a phone; `table.list` has a `<thead>`, and each `<td data-label="Column">`
+//! stacks under its label. A list for `j` and `k` has `data-item` on each row's main link; the search field for `/` has
+//! `data-search`. `.card` is a panel, `.grid` a row of them, `.quiet` less loud, `.row` things side by side.
+//!
+//! **Assets** are named in [`assets`] and reached by [`assets::url`]; a script imports another as `./NAME.js`, and is
+//! listed after it. There is no inline script, style or handler anywhere, and no `innerHTML`: DOM is made of `<template>`
+//! and `textContent`. Changes are JSON POSTs by `call()` of `assets/page.js`, which gives the answer or throws a problem.
+
+pub(crate) mod assets;
+pub(crate) mod layout;
+pub(crate) mod parts;
+mod problems;
+
+pub(crate) use self::problems::not_found;
 
 use crate::http::routes::Routes;
 
 /// Every page, and the files they are made of.
 pub(crate) fn pages() -> Routes {
     Routes::default()
+        .get("/assets/{name}", assets::serve)
+        .get("/problems/{code}", problems::explain)
 }

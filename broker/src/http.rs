@@ -21,7 +21,7 @@ pub(crate) mod problem;
 mod proofs;
 mod requests;
 pub(crate) mod routes;
-mod session;
+pub(crate) mod session;
 mod tiles;
 mod token;
 mod upkeep;
@@ -68,7 +68,7 @@ pub fn public(app: Arc<App>) -> Router {
     api()
         .and(console::pages())
         .router()
-        .fallback(problem::not_found)
+        .fallback(console::not_found)
         .method_not_allowed_fallback(problem::not_found)
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .with_state(app)

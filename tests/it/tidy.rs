@@ -228,6 +228,7 @@ fn sql_is_in_the_store_and_the_ledger() {
 fn http_is_at_the_door() {
     let rightful = [
         "broker/src/http",
+        "broker/src/console",
         "broker/src/dev",
         "broker/src/serve.rs",
         "broker/src/main.rs",
@@ -241,7 +242,11 @@ fn the_wire_is_translated_at_the_door() {
     only_in(
         &["stint_wire"],
         &["broker/src"],
-        &["broker/src/http", "broker/src/serve.rs"],
+        &[
+            "broker/src/http",
+            "broker/src/console",
+            "broker/src/serve.rs",
+        ],
     );
 }
 

@@ -62,7 +62,7 @@ fn is_verbose(word: &str) -> bool {
 }
 
 /// All checks: `check fatal ok code detail since`, of issuers `issuer state keys age_s error` besides, of sinks `sink lag`.
-pub(super) fn checks(app: &App) -> Vec<Value> {
+pub(crate) fn checks(app: &App) -> Vec<Value> {
     let now = app.broker.clock.now();
     let mut checks = vec![ledger(app), policy(app), frozen(app)];
     checks.extend(witnesses(app));

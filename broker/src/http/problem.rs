@@ -47,6 +47,11 @@ impl Failure {
         }
     }
 
+    /// What it says, for those who say it otherwise.
+    pub(crate) fn into_problem(self) -> Problem {
+        *self.problem
+    }
+
     /// An operator's action on the socket that did not succeed: the cause is theirs to read.
     pub fn operator(detail: String) -> Self {
         Problem::new(Code::StateConflict, detail).into()
