@@ -41,8 +41,8 @@ mod setting;
 pub use attest::Attest;
 pub use audience::Audience;
 pub use choices::{
-    AttestKind, Callers, CnFrom, Flavour, JwtAlg, LogFormat, ProxyClientCert, Reload, Reveal,
-    SinkKind, TokenAlg, Usage,
+    AttestKind, Callers, CnFrom, Flavour, JwtAlg, LogFormat, MatchCode, ProxyClientCert, Reload,
+    Reveal, SinkKind, TokenAlg, Usage,
 };
 pub use help::{Folders, help, help_witness, template, template_witness};
 pub use issuer::Issuer;

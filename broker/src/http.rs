@@ -1,5 +1,6 @@
 //! The whole API on one screen. A handler translates: wire to domain, one call, and back.
 
+mod ballots;
 mod epochs;
 mod events;
 pub(crate) mod evidence;
@@ -59,6 +60,8 @@ pub(crate) fn api() -> Routes {
             "/.well-known/oauth-authorization-server",
             metadata::metadata,
         )
+        .post("/v1/requests/{id}/ballot", ballots::ballot)
+        .post("/v1/requests/{id}/votes", ballots::vote)
         .and(requests::routes())
         .and(session::routes())
 }

@@ -14,6 +14,7 @@ mod outcome;
 mod refuse;
 mod retry;
 mod rows;
+mod said;
 mod stop;
 
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use std::sync::Arc;
 use stint_ca::{Authority, Whose};
 use stint_policy::{Decision, Grant, GrantId, Quorum, SpiffeId, Timestamp};
 
+use crate::approve::Nonces;
 use crate::authenticate::{Caller, Evidence, Roster, dpop};
 use crate::clock::Clock;
 use crate::ledger::{self, Ledger, Lost};
@@ -42,6 +44,7 @@ pub use retry::{Deliveries, IdempotencyKey};
 pub use stop::Error;
 
 use entry::Facts;
+use said::Said;
 use stop::{Stop, frozen_meanwhile, unreadable};
 
 /// Everything a walk needs, built once.
@@ -75,6 +78,8 @@ pub struct Broker {
     pub notifier: Notifier,
     /// Grants that are on their way.
     pub deliveries: Deliveries,
+    /// What makes a ballot ours.
+    pub nonces: Nonces,
 }
 
 /// What the operator's config says about every ask.
@@ -90,6 +95,12 @@ pub struct Terms {
     pub jwt_max_ttl: stint_policy::Seconds,
     /// How long an ask waits for people.
     pub request_ttl: stint_policy::Seconds,
+    /// How many asks of one caller may wait at once.
+    pub open_per_caller: usize,
+    /// How long the same ask is answered by a no that a person said.
+    pub deny_cooldown: stint_policy::Seconds,
+    /// Whether approvers type the digits that only the asker is shown.
+    pub match_code: bool,
     /// Whether callers see the owner's view of a decision.
     pub reveal: bool,
 }
@@ -192,9 +203,16 @@ impl Broker {
             Err(fault) => return self.refuse_form(case, &policy, fault).await,
         };
         let ceilings = self.ceilings(case, &asked, &task);
-        let query = asked.query(&task, &ceilings, case);
+        let own = asked.own(&task, case);
         trail::task(&task.id());
+        let query = asked.query((&task, &ceilings), case, (&own, &[]));
         let heard = trail::timed(Step::Decide, || policy.hear(&query));
+        let decision = heard.decide(GrantId::from_bytes(random::bytes()));
+        let said = match &decision {
+            Decision::Hold(_) => self.said(&asked, case.now).await?,
+            // No vote turns a yes or a no of policy into anything else (POLICY.md §3.5).
+            Decision::Deny(_) | Decision::Permit(_) => Said::default(),
+        };
         let facts = Facts {
             case,
             policy: &policy,
@@ -202,16 +220,37 @@ impl Broker {
             asked: &asked,
             query: &query,
             heard: &heard,
+            said: &said,
         };
+        if said.votes.is_empty() {
+            return self.come_to(&facts, decision).await;
+        }
+        let query = asked.query((&task, &ceilings), case, (&own, &said.votes));
+        let heard = trail::timed(Step::Decide, || policy.hear(&query));
+        let decision = heard.decide(GrantId::from_bytes(random::bytes()));
+        let facts = Facts {
+            query: &query,
+            heard: &heard,
+            ..facts
+        };
+        self.come_to(&facts, decision).await
+    }
 
-        let outcome = match heard.decide(GrantId::from_bytes(random::bytes())) {
-            Decision::Deny(reasons) => self.refuse(&facts, reasons).await,
-            Decision::Hold(quorum) if !case.ask.may_hold => self.turn_away(&facts, quorum).await,
-            Decision::Hold(quorum) => self.hold(&facts, quorum).await,
-            Decision::Permit(grant) => self.mint(&facts, grant).await,
+    /// What follows from a decision.
+    async fn come_to(&self, facts: &Facts<'_>, decision: Decision) -> Result<Outcome, Stop> {
+        let outcome = match decision {
+            Decision::Deny(reasons) => self.refuse(facts, reasons).await,
+            Decision::Hold(quorum) if !facts.case.ask.may_hold => {
+                self.turn_away(facts, quorum).await
+            }
+            Decision::Hold(quorum) => self.hold(facts, quorum).await,
+            Decision::Permit(grant) => self.mint(facts, grant).await,
         };
         match outcome {
-            Err(Stop::TooLarge) => self.refuse_form(case, &policy, Fault::TooLarge).await,
+            Err(Stop::TooLarge) => {
+                self.refuse_form(facts.case, facts.policy, Fault::TooLarge)
+                    .await
+            }
             outcome => outcome,
         }
     }
@@ -229,7 +268,8 @@ impl Broker {
             }
             Err(fault) => return Err(Stop::Error(Error::Unprepared(fault))),
         };
-        let entry = facts.granted(&self.ledger, &unsigned);
+        let votes = self.vote_seqs(facts).await?;
+        let entry = facts.granted(&self.ledger, &unsigned, &votes);
         let writes = facts.grant_writes(&unsigned);
         let delivery = self.deliveries.begin(unsigned.grant().id().to_string());
         let receipt = self.ledger.record(entry, Some(facts.pol()), writes).await?; // durable from here on
@@ -246,33 +286,41 @@ impl Broker {
         Ok(Outcome::Granted(Box::new(Granted {
             credential,
             receipt,
+            request: facts.said.request().map(|request| request.id.clone()),
         })))
     }
 
     /// Parks the ask until people have voted, or finds it parked.
     async fn hold(&self, facts: &Facts<'_>, quorum: Quorum) -> Result<Outcome, Stop> {
-        let digest = facts.asked.digest_text();
-        let open = self.store.open_request(&digest).await.map_err(unreadable)?;
-        if let Some(row) = open {
-            if row.expires > facts.case.now.as_millis() {
-                let ends = Timestamp::from_millis(row.expires);
-                self.ledger.settle(facts.spend(&row.id, ends)).await?;
-                return Ok(Outcome::Held(Held {
-                    request: row,
-                    created: false,
-                }));
-            }
-            self.expire(&row).await?;
+        if let Some(row) = facts.said.request() {
+            let ends = row
+                .standing
+                .until
+                .map_or(row.expires, |end| end.max(row.expires));
+            let ends = Timestamp::from_millis(ends);
+            self.ledger.settle(facts.spend(&row.id, ends)).await?;
+            return Ok(Outcome::Held(Held {
+                request: row.clone(),
+                created: false,
+                have: quorum.have(),
+            }));
         }
-        let row = facts.park(&quorum, &self.terms);
+        let digest = facts.asked.digest_text();
+        if let Some(overdue) = self.store.open_request(&digest).await.map_err(unreadable)? {
+            self.expire(&overdue).await?;
+        }
+        let before = self.asked_before(facts.case).await?;
+        let row = facts.park(&quorum, &self.terms, &before);
         let mut writes = facts.writes(&row.id, Timestamp::from_millis(row.expires));
         writes.extend(quorum.reads_history().then(|| facts.same_history()));
         writes.push(Write::Park(row.clone()));
+        writes.extend(self.notifier.parked(&row));
         let entry = facts.requested(&self.ledger, &quorum, &row);
         self.ledger.record(entry, Some(facts.pol()), writes).await?;
         Ok(Outcome::Held(Held {
             request: row,
             created: true,
+            have: 0,
         }))
     }
 
@@ -287,7 +335,8 @@ impl Broker {
             state: State::Expired,
             at: self.clock.now().as_millis(),
         };
-        let writes = vec![Write::RequestEnded(ending)];
+        let mut writes = vec![Write::RequestEnded(ending)];
+        writes.extend(self.notifier.decided(row, State::Expired.as_str(), None));
         match self.ledger.record(entry, None, writes).await {
             Ok(_) | Err(ledger::Error::Lost(_)) => Ok(()),
             Err(error) => Err(error),

@@ -55,6 +55,8 @@ pub struct Keyring {
     pub jwt: Arc<dyn Signer>,
     /// Key of the task ids.
     pub tasks: Zeroizing<[u8; 32]>,
+    /// What makes a ballot ours.
+    pub ballots: Zeroizing<[u8; 32]>,
 }
 
 /// What seals the head, and what makes pseudonyms in the first epoch.
@@ -168,6 +170,7 @@ impl Folder<'_> {
             issuing,
             jwt: Arc::new(jwt),
             tasks: derive(&secret, b"stint/task/v1"),
+            ballots: derive(&secret, b"stint/ballot/v1"),
         })
     }
 

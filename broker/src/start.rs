@@ -18,13 +18,14 @@ use stint_policy::{LoadError, PolicySet, Timestamp};
 use thiserror::Error;
 use tokio::sync::mpsc;
 
+use crate::approve::Nonces;
 use crate::authenticate::attest::AttestEntry;
 use crate::authenticate::crypto::{self, CryptoError};
 use crate::authenticate::entry::against;
 use crate::authenticate::register::{Filing, Register};
 use crate::authenticate::{Roster, entry::fault::Fault};
 use crate::clock::Clock;
-use crate::config::{self, Config, JwtAlg, Reveal, SecretError};
+use crate::config::{self, Config, JwtAlg, MatchCode, Reveal, SecretError};
 use crate::hand::{self, Found, HandError};
 use crate::http::listen::tls::TlsError;
 use crate::issue::{Broker, Deliveries, Terms};
@@ -168,6 +169,7 @@ pub async fn build(
     let keys = folder.open(authority_of(&config), now)?;
     let rotated = keys.rotated;
     let tasks = Tasks::new(&keys.tasks, &base);
+    let nonces = Nonces::new(&keys.ballots);
     let location = config.store.location()?;
     // A file is brought up to date as it is opened.
     if absent == Absent::Begin && location.file().is_none() {
@@ -253,6 +255,7 @@ pub async fn build(
         noise,
         notifier: Notifier::default(),
         deliveries: Deliveries::default(),
+        nonces,
     };
     let app = App {
         broker: Arc::new(broker),
@@ -472,6 +475,9 @@ fn terms(config: &Config) -> Terms {
         max_ttl: config.policy.max_ttl,
         jwt_max_ttl: config.jwt.max_ttl,
         request_ttl: config.approval.request_ttl,
+        open_per_caller: usize::try_from(config.approval.open_per_initiator).unwrap_or(usize::MAX),
+        deny_cooldown: config.approval.deny_cooldown,
+        match_code: config.approval.match_code == MatchCode::Type,
         reveal: config.policy.reveal == Reveal::Full,
     }
 }

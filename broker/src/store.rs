@@ -79,6 +79,8 @@ pub enum Write {
     NotFrozen(String),
     /// Effect: notices to be sent, and what became of them.
     Notice(notices::Change),
+    /// Effect: somebody looked at a request.
+    Looked(votes::Look),
     /// Upsert: the task exists from now on; the entry says `opens` if it did not before.
     OpenTask(TaskRow),
     /// Guard: nobody parked the same ask meanwhile.

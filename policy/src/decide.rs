@@ -225,6 +225,7 @@ impl Permits<'_> {
             shortened_by: below.into_iter().map(|(name, _)| name).collect(),
             policies: self.ids().into_iter().collect(),
             approved_by: approval.persons.clone(),
+            approved_until: approval.until,
             single_use: gates.iter().any(|gate| gate.rule.annotations.single_use),
             reads_history: false,
             labels: BTreeSet::new(),

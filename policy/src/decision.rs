@@ -66,6 +66,7 @@ pub struct Limits {
     pub(crate) shortened_by: Vec<String>,
     pub(crate) policies: Vec<String>,
     pub(crate) approved_by: Vec<PersonId>,
+    pub(crate) approved_until: Option<Timestamp>,
     pub(crate) single_use: bool,
     pub(crate) reads_history: bool,
     pub(crate) labels: BTreeSet<String>,
@@ -94,6 +95,12 @@ impl Limits {
     #[must_use]
     pub fn approved_by(&self) -> &[PersonId] {
         &self.approved_by
+    }
+
+    /// When that approval ends, where somebody had to be asked.
+    #[must_use]
+    pub fn approved_until(&self) -> Option<Timestamp> {
+        self.approved_until
     }
 
     /// Whether granting spends those votes.

@@ -20,6 +20,7 @@ use crate::issue::{
     Again, Ask, Broker, CredentialAsk, Error, Granted, Held, KeyText, KindAsked, Outcome, Presented,
 };
 use crate::serve::App;
+use crate::store::requests;
 use crate::telemetry::trail;
 
 /// The walk, in the JSON API's words. It runs detached: a client that hangs up cuts nothing.
@@ -149,6 +150,7 @@ fn view(broker: &Broker, granted: Granted) -> wire::Granted {
     let Granted {
         credential,
         receipt,
+        request,
     } = granted;
     let grant = credential.grant();
     let (from, until) = (credential.not_before(), credential.not_after());
@@ -157,11 +159,11 @@ fn view(broker: &Broker, granted: Granted) -> wire::Granted {
         grant: grant.id().to_string(),
         task: grant.task_id().to_string(),
         decision: DecisionId::of(&grant.id().to_string()),
-        request: None,
+        request,
         not_before: from.rfc3339(),
         expires_at: until.rfc3339(),
         renew_after: renewal(from, until).rfc3339(),
-        approval_ends_at: None,
+        approval_ends_at: grant.limits().approved_until().map(|end| end.rfc3339()),
         shortened_by: grant.shortened_by().to_vec(),
         trust_bundle: broker.ca.trust_bundle_pem().to_owned(),
         policy_version: grant.pol().to_string(),
@@ -242,7 +244,7 @@ fn parked(broker: &Broker, held: &Held) -> Response {
         policy: need.policy,
         approvers: vec![format!("Group::\"{}\"", need.approvers)],
         quorum: need.quorum,
-        have: 0,
+        have: u32::from(held.have),
     });
     let url = format!("{}/a/{}", broker.terms.url, row.id);
     let held = wire::Held {
@@ -250,7 +252,13 @@ fn parked(broker: &Broker, held: &Held) -> Response {
         request: row.id.clone(),
         created: held.created,
         decision: DecisionId::of(&row.id),
-        state: wire::RequestState::Pending,
+        state: match row.standing.state {
+            requests::State::Approved => wire::RequestState::Approved,
+            requests::State::Cancelled => wire::RequestState::Cancelled,
+            requests::State::Denied => wire::RequestState::Denied,
+            requests::State::Expired => wire::RequestState::Expired,
+            requests::State::Pending => wire::RequestState::Pending,
+        },
         expires_at: Timestamp::from_millis(row.expires).rfc3339(),
         match_code: Some(row.match_code.clone()),
         needs: needs.collect(),

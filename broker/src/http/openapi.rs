@@ -70,7 +70,7 @@ fn operation(row: &Row, schemas: &mut SchemaGenerator) -> Value {
     for (status, codes) in refusals(row) {
         let answer = match row.who {
             Who::Client | Who::Refuser => refused(&codes, schemas),
-            Who::Anybody | Who::Caller | Who::Operator => {
+            Who::Anybody | Who::Caller | Who::Operator | Who::Person => {
                 json!({ "$ref": "#/components/responses/Problem", "description": codes })
             }
         };
@@ -82,6 +82,9 @@ fn operation(row: &Row, schemas: &mut SchemaGenerator) -> Value {
     if row.who == Who::Caller {
         let either = json!([{ "evidence": [] }, { "dpop": [] }]);
         put(&mut operation, "security", either);
+    }
+    if row.who == Who::Person {
+        put(&mut operation, "security", json!([{ "session": [] }]));
     }
     if !row.parameters.is_empty() {
         let parameters = row.parameters.iter().map(rows::Parameter::json);
@@ -154,6 +157,11 @@ fn security() -> Value {
             "type": "http", "scheme": "bearer", "bearerFormat": "JWT",
             "description": "An OIDC token of an issuer the broker knows; its one audience is `audience` of /v1/trust. \
                             Used once. With a `DPoP` header beside it, what is granted is bound to that key.",
+        },
+        "session": {
+            "type": "apiKey", "in": "cookie", "name": "__Host-stint",
+            "description": "Of somebody who signed in. What changes anything besides wants `Origin` to be the broker's \
+                            own, and JSON.",
         },
         "dpop": {
             "type": "http", "scheme": "DPoP",

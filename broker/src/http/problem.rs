@@ -86,6 +86,11 @@ impl From<Error> for Failure {
                 let detail = "this `Idempotency-Key` came with another ask before: take a new one";
                 Problem::new(Code::IdempotencyConflict, detail).into()
             }
+            Error::TooManyOpen(_) => {
+                let mut problem = Problem::new(Code::TooManyOpen, error.to_string());
+                problem.next_action = Some(next(NextKind::Wait));
+                problem.into()
+            }
             Error::RequestEnded => {
                 let detail = "the request of this ask has ended: ask anew";
                 Problem::new(Code::RequestExpired, detail).into()
@@ -119,6 +124,18 @@ impl From<Denied> for Failure {
             } => {
                 let detail = "policy wants a credential bound to a key: send a DPoP proof";
                 (Problem::new(Code::ProofRequired, detail), Some(receipt))
+            }
+            Refusal::Human {
+                asked,
+                request,
+                by,
+                reason,
+                receipt,
+            } => {
+                let detail = format!("{by} refused to let this caller {asked}: {reason}");
+                let mut problem = Problem::new(Code::DeniedByHuman, detail);
+                problem.request = Some(request);
+                (problem, Some(receipt))
             }
             Refusal::Policy { asked, receipt, .. } => {
                 let detail = format!("no policy lets this caller {asked}");
@@ -156,6 +173,11 @@ fn code(fault: &Fault) -> Code {
     }
 }
 
+/// What could not be recorded, of something that is no ask for a credential.
+pub(crate) fn unrecorded(error: ledger::Error) -> Failure {
+    unavailable(&Error::Unavailable(error))
+}
+
 /// Any inner fault looks the same to callers; operators find the cause under the id. What strangers
 /// can bring about, or what a full queue says a thousand times a second, is not an alarm each time.
 fn unavailable(error: &Error) -> Failure {
@@ -171,6 +193,7 @@ fn unavailable(error: &Error) -> Failure {
         | Error::Replayed
         | Error::RequestEnded
         | Error::TooMany(_)
+        | Error::TooManyOpen(_)
         | Error::Unavailable(_)
         | Error::Unprepared(_)
         | Error::Unsigned(_) => {

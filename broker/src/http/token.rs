@@ -107,6 +107,7 @@ fn view(broker: &Broker, granted: Granted, shown: &Shown) -> TokenGranted {
     let Granted {
         credential,
         receipt,
+        request: _,
     } = granted;
     let grant = credential.grant();
     let expires_in = life(broker, &credential);

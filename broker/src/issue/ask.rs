@@ -1,14 +1,14 @@
 //! What a caller wants: as the door took it down ([`Ask`]), and as the walk reads it ([`Asked`]).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use data_encoding::{BASE64, BASE64URL_NOPAD};
 use serde_json::{Map, Value, json};
 use stint_audit::Digest;
 use stint_ca::{Authority, BoundTo, KeyError, Order, PrepareError, Serial, SubjectKey};
 use stint_policy::{
-    ActionId, AskDigest, Binding, Ceiling, CredentialKind, Input, PolicySet, Query, Resources,
-    Seconds, Want,
+    ActionId, AskDigest, Binding, Ceiling, CredentialKind, Input, PersonId, PolicySet, Query,
+    Resources, Seconds, Vote, Want,
 };
 use thiserror::Error;
 
@@ -325,12 +325,19 @@ impl Asked {
         Ok(self)
     }
 
+    /// The persons whose own ask it is: their votes do not count.
+    pub(super) fn own(&self, task: &Open, case: &Case<'_>) -> BTreeSet<PersonId> {
+        let person = case.caller.principal().person.as_ref();
+        let own = task.task.initiator.iter().chain(person);
+        own.map(PersonId::new).collect()
+    }
+
     /// The question to policy.
     pub(super) fn query<'a>(
         &'a self,
-        task: &'a Open,
-        ceilings: &'a [Ceiling],
+        (task, ceilings): (&'a Open, &'a [Ceiling]),
         case: &'a Case<'a>,
+        (own, votes): (&'a BTreeSet<PersonId>, &'a [Vote]),
     ) -> Query<'a> {
         Query {
             now: case.now,
@@ -339,7 +346,7 @@ impl Asked {
             actors: &[],
             consent: None,
             subject_bound: false,
-            own: &NOBODY,
+            own,
             task: &task.task,
             history: &task.history,
             action: &self.action,
@@ -348,7 +355,7 @@ impl Asked {
             want: &self.want,
             ceilings,
             digest: AskDigest(*self.digest.as_bytes()),
-            votes: &[],
+            votes,
         }
     }
 
@@ -471,10 +478,6 @@ impl From<PrepareError> for Fault {
         Self::Key(error.to_string())
     }
 }
-
-/// Nobody is excluded from voting as long as nobody votes.
-static NOBODY: std::collections::BTreeSet<stint_policy::PersonId> =
-    std::collections::BTreeSet::new();
 
 /// So that no ask can make an entry that is too large to record (LEDGER.md §2).
 const MAX_RESOURCES: usize = 16 * 1024;

@@ -13,6 +13,7 @@ use stint_policy::{
 
 use super::Case;
 use super::ask::{Asked, Fault};
+use super::said::Said;
 use crate::ids::{DecisionId, EntryId};
 use crate::ledger::{Ledger, salted};
 use crate::random;
@@ -27,6 +28,7 @@ pub(super) struct Facts<'a> {
     pub(super) asked: &'a Asked,
     pub(super) query: &'a Query<'a>,
     pub(super) heard: &'a Heard<'a, 'a>,
+    pub(super) said: &'a Said,
 }
 
 impl Facts<'_> {
@@ -36,7 +38,7 @@ impl Facts<'_> {
     }
 
     /// `granted`: a Permit, before its signature.
-    pub(super) fn granted(&self, ledger: &Ledger, unsigned: &Unsigned) -> Entry {
+    pub(super) fn granted(&self, ledger: &Ledger, unsigned: &Unsigned, votes: &[u64]) -> Entry {
         let grant = unsigned.grant();
         let mut body = self.block(ledger);
         put(&mut body, "policies", json!(grant.policies()));
@@ -54,6 +56,12 @@ impl Facts<'_> {
             "shortened_by": grant.shortened_by(),
         });
         put(&mut body, "limits", limits);
+        let request = self.said.request().filter(|_| !votes.is_empty());
+        put(
+            &mut body,
+            "votes",
+            request.map_or(Value::Null, |_| json!(votes)),
+        );
         let what = kind::Granted {
             cred: credential(grant.kind()),
             exp: millis(unsigned.not_after()),
@@ -61,10 +69,10 @@ impl Facts<'_> {
             opens: false,
             parent: None,
             renews: None,
-            request: None,
+            request: request.map(|row| row.id.clone()),
             task: self.task.id(),
             tbs: unsigned.digest(),
-            votes: None,
+            votes: request.map(|_| self.said.yes()),
         };
         self.entry(ledger, grant.id().to_string(), what.into(), body)
     }
@@ -74,6 +82,7 @@ impl Facts<'_> {
         let mut body = self.block(ledger);
         put(&mut body, "policies", json!(quorum.policies()));
         put(&mut body, "needs", needs(quorum));
+        put(&mut body, "card", json!(row.card()));
         let what = kind::Requested {
             expires: row.expires.unsigned_abs(),
             first: false,
@@ -132,7 +141,9 @@ impl Facts<'_> {
         body: Map<String, Value>,
     ) -> (DecisionId, Entry) {
         let id = DecisionId::from_bytes(random::bytes());
-        let what = denied(why, Some(self.task.id()));
+        let refused = self.said.refusal().filter(|_| why == DenyReason::Human);
+        let request = refused.map(|(request, _)| request.id.clone());
+        let what = denied(why, Some(self.task.id()), request);
         (id, self.entry(ledger, id.to_string(), what, body))
     }
 
@@ -208,7 +219,7 @@ pub(super) fn unreadable(
         entry(
             case,
             ledger,
-            (id.to_string(), denied(why, task)),
+            (id.to_string(), denied(why, task, None)),
             pol(policy),
             body,
         ),
@@ -218,7 +229,7 @@ pub(super) fn unreadable(
 /// `denied`, because the evidence came a second time.
 pub(super) fn replayed(case: &Case<'_>, ledger: &Ledger, policy: &PolicySet) -> Entry {
     let id = DecisionId::from_bytes(random::bytes()).to_string();
-    let what = denied(DenyReason::Replayed, None);
+    let what = denied(DenyReason::Replayed, None, None);
     entry(case, ledger, (id, what), pol(policy), block(case, ledger))
 }
 
@@ -324,10 +335,10 @@ fn subject(case: &Case<'_>, ledger: &Ledger) -> stint_audit::subject::Subject {
     ledger.subject(case.caller.principal().id.as_str())
 }
 
-fn denied(why: DenyReason, task: Option<String>) -> What {
+fn denied(why: DenyReason, task: Option<String>, request: Option<String>) -> What {
     kind::Denied {
         first: false,
-        request: None,
+        request,
         task,
         why,
     }

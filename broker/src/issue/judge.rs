@@ -42,7 +42,9 @@ impl Broker {
             Err(fault) => return Ok(Err(fault)),
         };
         let ceilings = self.ceilings(&case, &asked, &task);
-        let query = asked.query(&task, &ceilings, &case);
+        let own = asked.own(&task, &case);
+        let said = self.said(&asked, now).await.map_err(Stop::into_error)?;
+        let query = asked.query((&task, &ceilings), &case, (&own, &said.votes));
         let explained = trail::timed(Step::Decide, || policy.explain(&query));
         Ok(Ok(Judged {
             outcome: explained.verdict().as_str(),

@@ -29,6 +29,8 @@ pub struct Granted {
     pub credential: Credential,
     /// That it is in the ledger.
     pub receipt: Receipt,
+    /// The request that people approved, if they were asked.
+    pub request: Option<String>,
 }
 
 /// A certificate as it was handed out before, with what its answer said: all of it public. Times are milliseconds.
@@ -119,6 +121,8 @@ pub struct Held {
     pub request: RequestRow,
     /// Whether this ask opened it.
     pub created: bool,
+    /// How many seats are filled.
+    pub have: u8,
 }
 
 /// A refusal that was recorded.
@@ -142,6 +146,19 @@ pub enum Refusal {
     },
     /// The ask cannot be read.
     Form(Fault),
+    /// A person said no.
+    Human {
+        /// What was asked, in words.
+        asked: String,
+        /// `req_…`.
+        request: String,
+        /// Who, as people call them.
+        by: String,
+        /// Why, in their words.
+        reason: String,
+        /// The decision receipt in the caller's view.
+        receipt: Value,
+    },
     /// Policy does not permit it.
     Policy {
         /// What was asked, in words.

@@ -4,7 +4,7 @@ use stint_ca::{PrepareError, SignError};
 use stint_policy::{PolicySet, Quorum, Reasons, Why};
 
 use super::entry::{self, Facts};
-use super::stop::{Error, Stop};
+use super::stop::{Error, Stop, unreadable};
 use super::{Broker, Case, Denied, Fault, Outcome, Refusal, rows};
 use crate::ids::DecisionId;
 use crate::ledger::{self, Lost};
@@ -46,15 +46,32 @@ impl Broker {
             );
         }
         let (id, entry) = facts.denied(&self.ledger, &reasons, &explained);
-        let why = Refusal::Policy {
-            asked: facts.asked.in_words(),
-            receipt: self.view(facts.case, &explained),
-            proof_required: reasons.proof_required(),
+        let receipt = self.view(facts.case, &explained);
+        let said_no = facts.said.refusal().filter(|_| reasons.why() == Why::Human);
+        let why = match said_no {
+            Some((request, no)) => Refusal::Human {
+                asked: facts.asked.in_words(),
+                request: request.id.clone(),
+                by: self.name_of(&no.person).await?,
+                reason: no.note.clone().unwrap_or_default(),
+                receipt,
+            },
+            None => Refusal::Policy {
+                asked: facts.asked.in_words(),
+                receipt,
+                proof_required: reasons.proof_required(),
+            },
         };
         let mut writes = facts.refusal_writes(&id, &why);
         writes.extend(reasons.reads_history().then(|| facts.same_history()));
         self.ledger.record(entry, Some(facts.pol()), writes).await?;
         Ok(self.denied(facts.case, id, why))
+    }
+
+    /// What people call a person.
+    async fn name_of(&self, person: &str) -> Result<String, Stop> {
+        let known = self.store.person(person).await.map_err(unreadable)?;
+        Ok(known.map_or_else(|| person.to_owned(), |known| known.name))
     }
 
     /// The key to be certified asks for more than the grant gives.

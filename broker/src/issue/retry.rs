@@ -110,6 +110,13 @@ enum Kept {
         receipt: Value,
     },
     Certificate(Box<Again>),
+    Human {
+        asked: String,
+        request: String,
+        by: String,
+        reason: String,
+        receipt: Value,
+    },
     Key(String),
     Policy {
         asked: String,
@@ -138,6 +145,19 @@ impl Facts<'_> {
             },
             Refusal::Form(Fault::Key(text)) => Kept::Key(text.clone()),
             Refusal::Form(_) => return None,
+            Refusal::Human {
+                asked,
+                request,
+                by,
+                reason,
+                receipt,
+            } => Kept::Human {
+                asked: asked.clone(),
+                request: request.clone(),
+                by: by.clone(),
+                reason: reason.clone(),
+                receipt: receipt.clone(),
+            },
         };
         Some(self.keep(decision, &kept, self.case.now))
     }
@@ -224,10 +244,11 @@ impl Broker {
         fault: Option<&Fault>,
     ) -> Result<Outcome, Stop> {
         if id.starts_with("req_") {
-            let open = self.store.pending_request(id).await.map_err(unreadable)?;
-            let open = open.filter(|row| row.expires > case.now.as_millis());
+            let open = self.store.request(id).await.map_err(unreadable)?;
+            let open = open.filter(|row| row.stands(case.now.as_millis()));
             let request = open.ok_or(Stop::Error(Error::RequestEnded))?;
             return Ok(Outcome::Held(Held {
+                have: u8::try_from(request.standing.votes).unwrap_or(u8::MAX),
                 request,
                 created: false,
             }));
@@ -245,6 +266,22 @@ impl Broker {
             (Some(Kept::Certificate(_)), _) => return Err(Stop::Error(Error::AlreadyDelivered)),
             (Some(Kept::Approval { asked, receipt }), _) => Refusal::Approval { asked, receipt },
             (Some(Kept::Key(text)), _) => Refusal::Form(Fault::Key(text)),
+            (
+                Some(Kept::Human {
+                    asked,
+                    request,
+                    by,
+                    reason,
+                    receipt,
+                }),
+                _,
+            ) => Refusal::Human {
+                asked,
+                request,
+                by,
+                reason,
+                receipt,
+            },
             (
                 Some(Kept::Policy {
                     asked,

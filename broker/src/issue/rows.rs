@@ -8,6 +8,7 @@ use super::ask::Asked;
 use super::entry::{Facts, needs};
 use super::retry::{Mark, Same};
 use super::{Case, Refusal, Terms};
+use crate::approve::{Before, Card, Shown};
 use crate::authenticate::Reuse;
 use crate::ids::{DecisionId, RequestId};
 use crate::random;
@@ -21,6 +22,7 @@ impl Facts<'_> {
         let id = grant.id().to_string();
         let mut writes = self.writes(&id, unsigned.not_after());
         writes.extend(grant.reads_history().then(|| self.same_history()));
+        writes.extend(self.said.guard(grant.limits().single_use()));
         writes.push(Write::Grant(GrantRow {
             id,
             task: self.task.id(),
@@ -35,7 +37,7 @@ impl Facts<'_> {
     }
 
     /// The row of a parked ask.
-    pub(super) fn park(&self, quorum: &Quorum, terms: &Terms) -> RequestRow {
+    pub(super) fn park(&self, quorum: &Quorum, terms: &Terms, before: &Before) -> RequestRow {
         let ttl = quorum
             .request_ttl()
             .map_or(terms.request_ttl, |ttl| ttl.min(terms.request_ttl));
@@ -56,11 +58,31 @@ impl Facts<'_> {
             opened: self.case.now.as_millis(),
             expires: expires.as_millis(),
             pol: self.pol().to_string(),
-            own: Vec::new(),
+            own: self.query.own.iter().map(ToString::to_string).collect(),
             question: self.heard.record().to_string(),
-            card: String::new(),
+            card: self.card(quorum, before),
             standing: Standing::NEW,
         }
+    }
+
+    /// What approvers are shown, as JSON.
+    fn card(&self, quorum: &Quorum, before: &Before) -> String {
+        let caller = self.case.caller;
+        let account = caller.task().and_then(|task| task.initiator.as_deref());
+        let card = Card::of(&Shown {
+            policy: self.policy,
+            caller: caller.principal(),
+            initiator: (account, self.task.task.initiator.is_some()),
+            task: &self.task.task.name,
+            action: &self.asked.action,
+            resources: &self.asked.resources,
+            input: self.asked.input.as_ref(),
+            want: &self.asked.want,
+            quorum,
+            words: self.case.ask.reason.as_deref(),
+            before,
+        });
+        serde_json::to_string(&card).unwrap_or_default()
     }
 
     /// The rows that every outcome of a read ask brings. `end`: of what it came to.

@@ -19,6 +19,9 @@ pub enum Error {
     /// The idempotency key stands for another ask.
     #[error("the idempotency key was used for another ask")]
     Conflict,
+    /// So many asks of this caller wait for people already.
+    #[error("{0} asks of this caller wait for people already")]
+    TooManyOpen(usize),
     /// It was held, and its request has ended.
     #[error("the request has ended")]
     RequestEnded,

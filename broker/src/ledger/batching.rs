@@ -59,6 +59,7 @@ impl Claim {
             | Write::Derived(_)
             | Write::Erase(_)
             | Write::Keep(_)
+            | Write::Looked(_)
             | Write::NotFrozen(_)
             | Write::Notice(_)
             | Write::OpenTask(_)

@@ -16,7 +16,7 @@ use crate::store::{
     issuers, nodes, notices, people, policies,
     requests::{self, Ending},
     retries, spent, tasks,
-    votes::{self, Judged},
+    votes::{self, Judged, Look},
 };
 
 /// The rows that decide whether a unit happens, by table, with the unit's place in the batch.
@@ -71,6 +71,7 @@ impl<'a> Guards<'a> {
                     | Write::Fetched(_)
                     | Write::Grant(_)
                     | Write::Keep(_)
+                    | Write::Looked(_)
                     | Write::NotFrozen(_)
                     | Write::Notice(_)
                     | Write::PolicySet(_) => {}
@@ -287,6 +288,7 @@ pub(super) struct Effects<'a> {
     fetches: Vec<&'a FetchRow>,
     derived: Vec<&'a Derived>,
     notices: Vec<&'a notices::Change>,
+    looks: Vec<&'a Look>,
 }
 
 impl<'a> Effects<'a> {
@@ -300,6 +302,7 @@ impl<'a> Effects<'a> {
                     Write::Fetched(row) => effects.fetches.push(row),
                     Write::Grant(row) => effects.grants.push((row, seq)),
                     Write::Keep(row) => effects.answers.push(row),
+                    Write::Looked(look) => effects.looks.push(look),
                     Write::Notice(change) => effects.notices.push(change),
                     Write::PolicySet(row) => effects.policies.push((row, seq)),
                     Write::Close(_)
@@ -336,6 +339,9 @@ impl<'a> Effects<'a> {
         }
         for rows in self.derived {
             derived::keep(db, log, rows).await?;
+        }
+        for look in self.looks {
+            votes::look(db, log, look).await?;
         }
         for change in self.notices {
             notices::apply(db, log, change).await?;

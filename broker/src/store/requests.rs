@@ -129,6 +129,23 @@ impl RequestRow {
     pub fn needs(&self) -> Vec<Need> {
         serde_json::from_str(&self.needs).unwrap_or_default()
     }
+
+    /// Whether it can still come to a grant: it waits, or its approval lasts.
+    #[must_use]
+    pub fn stands(&self, now: i64) -> bool {
+        let standing = &self.standing;
+        match standing.state {
+            State::Pending => self.expires > now,
+            State::Approved => !standing.spent && standing.until.is_some_and(|end| end > now),
+            State::Cancelled | State::Denied | State::Expired => false,
+        }
+    }
+
+    /// What approvers are shown. Written by the walk alone, so it reads back.
+    #[must_use]
+    pub fn card(&self) -> crate::approve::Card {
+        serde_json::from_str(&self.card).unwrap_or_default()
+    }
 }
 
 /// The rows of requests that meet a condition.
@@ -221,6 +238,42 @@ impl Store {
     pub async fn overdue_requests(&self, now: i64) -> Result<Vec<RequestRow>, Error> {
         let found = requests!("state = 'pending' AND expires <= $2 ORDER BY expires LIMIT 100");
         self.some(found.bind(self.log()).bind(now)).await
+    }
+
+    /// The canonical asks of this caller's requests since `since`, and how many of them are open at `now`.
+    ///
+    /// # Errors
+    /// [`Error::Database`].
+    pub async fn asked_before(
+        &self,
+        caller: &str,
+        (since, now): (i64, i64),
+    ) -> Result<(Vec<String>, usize), Error> {
+        let rows = query(
+            "SELECT ask, state, expires FROM request
+             WHERE log = $1 AND caller = $2 AND (opened > $3 OR state = 'pending')
+             ORDER BY opened DESC LIMIT 1000",
+        )
+        .bind(self.log())
+        .bind(caller)
+        .bind(since)
+        .fetch_all(self.readers())
+        .await
+        .map_err(|source| self.failed(source))?;
+        let (mut asks, mut open) = (Vec::with_capacity(rows.len()), 0);
+        for row in &rows {
+            let read = || {
+                Ok((
+                    row.try_get(0)?,
+                    row.try_get::<String>(1)?,
+                    row.try_get::<i64>(2)?,
+                ))
+            };
+            let (ask, state, expires) = read().map_err(|source| self.failed(source))?;
+            asks.push(ask);
+            open += usize::from(state == State::Pending.as_str() && expires > now);
+        }
+        Ok((asks, open))
     }
 
     async fn one(&self, query: Query) -> Result<Option<RequestRow>, Error> {

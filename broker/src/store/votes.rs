@@ -139,3 +139,83 @@ pub(crate) async fn hold(db: &mut Db, log: &str, judged: &Judged) -> Result<bool
     .await?;
     Ok(held == 1)
 }
+
+/// Somebody looked at a request; or typed another match code.
+#[derive(Debug, Clone)]
+pub struct Look {
+    /// `req_…`.
+    pub request: String,
+    /// SPIFFE ID of the user.
+    pub person: String,
+    /// When, in milliseconds.
+    pub at: i64,
+    /// Whether the match code was another.
+    pub wrong: bool,
+}
+
+/// Somebody who looked at a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seen {
+    /// SPIFFE ID of the user.
+    pub person: String,
+    /// What they are called.
+    pub name: String,
+    /// When they looked first, in milliseconds.
+    pub at: i64,
+}
+
+impl Store {
+    /// How often this person mistyped the match code.
+    ///
+    /// # Errors
+    /// [`Error::Database`].
+    pub async fn wrong_codes(&self, request: &str, person: &str) -> Result<i64, Error> {
+        let found =
+            query("SELECT wrong FROM request_seen WHERE log = $1 AND request = $2 AND person = $3");
+        let row = found.bind(self.log()).bind(request).bind(person);
+        let row = row.fetch_optional(self.readers()).await;
+        row.and_then(|row| row.map_or(Ok(0), |row| row.try_get(0)))
+            .map_err(|source| self.failed(source))
+    }
+
+    /// Who has looked at a request, in order.
+    ///
+    /// # Errors
+    /// [`Error::Database`].
+    pub async fn seen_by(&self, request: &str) -> Result<Vec<Seen>, Error> {
+        let read = |row: &Row| {
+            Ok(Seen {
+                person: row.try_get(0)?,
+                name: row.try_get(1)?,
+                at: row.try_get(2)?,
+            })
+        };
+        query(
+            "SELECT s.person, coalesce(p.name, s.person), s.at FROM request_seen s
+             LEFT JOIN person p ON p.log = s.log AND p.id = s.person
+             WHERE s.log = $1 AND s.request = $2 ORDER BY s.at, s.person",
+        )
+        .bind(self.log())
+        .bind(request)
+        .fetch_all(self.readers())
+        .await
+        .and_then(|rows| rows.iter().map(read).collect())
+        .map_err(|source| self.failed(source))
+    }
+}
+
+/// Notes that somebody looked; the first time counts.
+pub(crate) async fn look(db: &mut Db, log: &str, look: &Look) -> Result<(), sqlx::Error> {
+    query(
+        "INSERT INTO request_seen (log, request, person, at, wrong) VALUES ($1, $2, $3, $4, $5)
+         ON CONFLICT (log, request, person) DO UPDATE SET wrong = request_seen.wrong + excluded.wrong",
+    )
+    .bind(log)
+    .bind(&*look.request)
+    .bind(&*look.person)
+    .bind(look.at)
+    .bind(i64::from(look.wrong))
+    .execute(db)
+    .await
+    .map(drop)
+}

@@ -244,6 +244,7 @@ pub(crate) fn failed(error: &Error) {
         | Error::RequestEnded
         | Error::Busy(_)
         | Error::TooMany(_)
+        | Error::TooManyOpen(_)
         | Error::Unavailable(_)
         | Error::Unprepared(_)
         | Error::Unsigned(_) => {}

@@ -19,6 +19,7 @@ pub mod oauth;
 mod operator;
 mod problem;
 mod token;
+mod vote;
 
 pub use answer::{
     Credential, Granted, Held, LedgerProof, Need, NextAction, NextKind, Outcome, RequestState,
@@ -29,3 +30,4 @@ pub use facts::{ClaimsView, EvidenceView, LedgerTrust, Lifetimes, TaskView, Trus
 pub use operator::{Accept, BackedUp, Backup, Done, Erase, Freeze, Gone, Scrubbed};
 pub use problem::{Code, Problem};
 pub use token::Token;
+pub use vote::{Ballot, BallotAsk, PasskeyId, Place, SignedBy, SignedVote, Vote, VoteCast};

@@ -116,6 +116,7 @@ codes! {
     InvalidDpopProof "invalid_dpop_proof" 401 "The DPoP proof was not accepted"
     ProofRequired "proof_required" 401 "A proof of possession is required"
     StepUpRequired "step_up_required" 401 "A fresh login is required"
+    PasskeyRequired "passkey_required" 403 "A passkey is required"
     Denied "denied" 403 "Denied by policy"
     ApprovalNeeded "approval_needed" 403 "People have to approve it first"
     DeniedByHuman "denied_by_human" 403 "Denied by a human"

@@ -28,6 +28,8 @@ pub(super) enum Who {
     Client,
     /// Nobody: it is there to say no.
     Refuser,
+    /// Whoever signed in.
+    Person,
     /// Who reaches the ops listener or the socket. Not in the document.
     Operator,
 }
@@ -68,6 +70,7 @@ impl Row {
         let takes_body = !matches!(self.asks, Shape::Nothing);
         let of_evidence = matches!(self.who, Who::Caller | Who::Client);
         let asks = matches!(self.path, "/v1/grants" | "/v1/decisions" | "/oauth2/token");
+        let votes = self.path.ends_with("/ballot") || self.path.ends_with("/votes");
         let mints = matches!(self.path, "/v1/grants" | "/oauth2/token");
         match code {
             Code::HeadersTooLarge
@@ -79,7 +82,7 @@ impl Row {
             Code::InvalidField => takes_body || of_evidence || self.who == Who::Refuser,
             Code::TooLarge | Code::UnsupportedMediaType => takes_body,
             Code::EvidenceRejected | Code::InvalidDpopProof | Code::RateLimited => of_evidence,
-            Code::LoginRequired => self.who == Who::Caller,
+            Code::LoginRequired => matches!(self.who, Who::Caller | Who::Person),
             Code::BadCsr
             | Code::TaskClosed
             | Code::TaskRequired
@@ -93,17 +96,15 @@ impl Row {
             | Code::ProofRequired
             | Code::RequestExpired => mints,
             Code::ApprovalNeeded => self.who == Who::Client,
-            Code::NotFound => self.path.contains('{'),
-            // Of what is not there yet.
+            Code::DeniedByHuman | Code::TooManyOpen => mints,
             Code::AlreadyDecided
-            | Code::CallerDisabled
-            | Code::DeniedByHuman
             | Code::FactsChanged
             | Code::NotEligible
-            | Code::RoleRequired
-            | Code::StateConflict
-            | Code::StepUpRequired
-            | Code::TooManyOpen => false,
+            | Code::PasskeyRequired
+            | Code::StateConflict => votes,
+            Code::NotFound => self.path.contains('{'),
+            // Of what is not there yet.
+            Code::CallerDisabled | Code::RoleRequired | Code::StepUpRequired => false,
         }
     }
 
@@ -128,6 +129,13 @@ const DPOP: Parameter = Parameter {
     name: "DPoP",
     about: "A proof of the key that the credential is to be bound to (RFC 9449)",
     pattern: "^[A-Za-z0-9_-]+\\.[A-Za-z0-9_-]+\\.[A-Za-z0-9_-]+$",
+};
+
+const REQUEST: Parameter = Parameter {
+    place: "path",
+    name: "id",
+    about: "`req_…`",
+    pattern: "^req_[0-9a-z]{26}$",
 };
 
 /// Every route of every door.
@@ -179,6 +187,34 @@ pub(super) const ROWS: &[Row] = &[
             200,
             "The caller",
             Shape::Wire(|to| to.subschema_for::<wire::WhoAmI>()),
+        )],
+    },
+    Row {
+        method: "post",
+        path: "/v1/requests/{id}/ballot",
+        id: "ballot",
+        about: "What a passkey would sign to say yes or no; decides nothing",
+        who: Who::Person,
+        parameters: &[REQUEST],
+        asks: Shape::Wire(|to| to.subschema_for::<wire::BallotAsk>()),
+        answers: &[(
+            200,
+            "The facts, and what to sign",
+            Shape::Wire(|to| to.subschema_for::<wire::Ballot>()),
+        )],
+    },
+    Row {
+        method: "post",
+        path: "/v1/requests/{id}/votes",
+        id: "vote",
+        about: "The signed vote: recorded, and counted by the policies in force",
+        who: Who::Person,
+        parameters: &[REQUEST],
+        asks: Shape::Wire(|to| to.subschema_for::<wire::SignedVote>()),
+        answers: &[(
+            201,
+            "On record",
+            Shape::Wire(|to| to.subschema_for::<wire::VoteCast>()),
         )],
     },
     open(

@@ -61,6 +61,7 @@ impl Refused {
             Error::Busy(_)
             | Error::Refused(Evidence::Busy(_) | Evidence::Unavailable { .. })
             | Error::TooMany(_)
+            | Error::TooManyOpen(_)
             | Error::Unavailable(_)
             | Error::Unprepared(_)
             | Error::Unsigned(_) => OAuthError::TemporarilyUnavailable,
@@ -74,7 +75,9 @@ impl Refused {
     /// The outcome is a no, and on record.
     pub(crate) fn denied(denied: Denied, spelling: Spelling) -> Self {
         let error = match &denied.why {
-            Refusal::Approval { .. } | Refusal::Policy { .. } => spelling.whole(),
+            Refusal::Approval { .. } | Refusal::Human { .. } | Refusal::Policy { .. } => {
+                spelling.whole()
+            }
             Refusal::Form(fault) => spelling.of(fault),
         };
         let asks_people = matches!(denied.why, Refusal::Approval { .. });
