@@ -158,6 +158,11 @@ fn text(code: Code) -> &'static Text {
             "The reader’s.",
             "Sign in again, then do it within five minutes."
         ),
+        Code::PasskeyRequired => told!(
+            "A vote is signed by a passkey, and this person has none here.",
+            "The reader’s.",
+            "Add one on your own page, /me, and vote again."
+        ),
         Code::Denied => told!(
             "Policy says no. Asking again does not help while the policies and the facts stay as they are.",
             "Nobody’s: it is a decision.",
