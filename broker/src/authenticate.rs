@@ -40,7 +40,7 @@ mod azure;
 mod buildkite;
 mod circleci;
 mod claims;
-mod discovery;
+pub(crate) mod discovery;
 mod generic;
 mod github;
 mod gitlab;
@@ -49,12 +49,14 @@ mod judge;
 mod jws;
 mod keys;
 mod kubernetes;
+pub(crate) mod login;
 mod preset;
 mod row;
 mod spiffe;
 mod template;
 mod terraform;
 mod upkeep;
+pub(crate) mod wire;
 
 #[cfg(test)]
 mod tests;

@@ -38,6 +38,7 @@ mod problems;
 
 pub(crate) use self::problems::not_found;
 
+use crate::http::login;
 use crate::http::routes::Routes;
 
 /// Every page, and the files they are made of.
@@ -45,4 +46,5 @@ pub(crate) fn pages() -> Routes {
     Routes::default()
         .get("/assets/{name}", assets::serve)
         .get("/problems/{code}", problems::explain)
+        .and(login::pages())
 }

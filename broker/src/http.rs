@@ -12,6 +12,7 @@ pub mod guard;
 pub(crate) mod health;
 mod ledger;
 pub mod listen;
+pub(crate) mod login;
 mod metadata;
 mod metrics;
 pub(crate) mod observe;
@@ -63,7 +64,6 @@ pub(crate) fn api() -> Routes {
         .post("/v1/requests/{id}/ballot", ballots::ballot)
         .post("/v1/requests/{id}/votes", ballots::vote)
         .and(requests::routes())
-        .and(session::routes())
 }
 
 /// The API, and the same refusal for whatever is not of it.

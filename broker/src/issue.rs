@@ -30,6 +30,7 @@ use crate::limits::CallerLimits;
 use crate::limits::turns::Turns;
 use crate::noise::Noise;
 use crate::notify::Notifier;
+use crate::people::People;
 use crate::policies::Policies;
 use crate::random;
 use crate::store::requests::{Ending, State};
@@ -74,6 +75,8 @@ pub struct Broker {
     pub metrics: Arc<Metrics>,
     /// What was refused, for the ledger's roll-ups.
     pub noise: Arc<Noise>,
+    /// Who logs in, if anybody can.
+    pub people: Option<People>,
     /// Who is told that an ask waits.
     pub notifier: Notifier,
     /// Grants that are on their way.

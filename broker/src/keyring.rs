@@ -57,6 +57,8 @@ pub struct Keyring {
     pub tasks: Zeroizing<[u8; 32]>,
     /// What makes a ballot ours.
     pub ballots: Zeroizing<[u8; 32]>,
+    /// Key of what browsers carry for us: sign-ins on their way, challenges of enrolments.
+    pub web: Zeroizing<[u8; 32]>,
 }
 
 /// What seals the head, and what makes pseudonyms in the first epoch.
@@ -171,6 +173,7 @@ impl Folder<'_> {
             jwt: Arc::new(jwt),
             tasks: derive(&secret, b"stint/task/v1"),
             ballots: derive(&secret, b"stint/ballot/v1"),
+            web: derive(&secret, b"stint/web/v1"),
         })
     }
 

@@ -37,6 +37,7 @@ use crate::limits::CallerLimits;
 use crate::limits::turns::Turns;
 use crate::noise::Noise;
 use crate::notify::Notifier;
+use crate::people::{self, People};
 use crate::policies::{self, Policies, Refused};
 use crate::serve::App;
 use crate::sinks::{self, Sinks};
@@ -109,6 +110,12 @@ pub enum StartError {
     /// The ledger's keys cannot be used.
     #[error(transparent)]
     LogKeys(#[from] LogKeysError),
+    /// The identity provider of `stintd dev` signs with a published key.
+    #[error("[people] trusts the fake identity provider of `stintd dev`, which signs anybody in")]
+    DevPeople,
+    /// People cannot log in as it is set up.
+    #[error("[people] {0}")]
+    People(String),
     /// The policies do not load.
     #[error(transparent)]
     Policy(#[from] LoadError),
@@ -170,6 +177,7 @@ pub async fn build(
     let rotated = keys.rotated;
     let tasks = Tasks::new(&keys.tasks, &base);
     let nonces = Nonces::new(&keys.ballots);
+    let people = People::of(&config, &keys.web).map_err(StartError::People)?;
     let location = config.store.location()?;
     // A file is brought up to date as it is opened.
     if absent == Absent::Begin && location.file().is_none() {
@@ -253,6 +261,7 @@ pub async fn build(
         terms,
         metrics,
         noise,
+        people,
         notifier: Notifier::default(),
         deliveries: Deliveries::default(),
         nonces,
@@ -493,6 +502,9 @@ pub fn duration(seconds: stint_policy::Seconds) -> Duration {
 /// # Errors
 /// [`StartError::DevIssuer`] names the entry.
 pub fn refuse_dev_issuers(config: &Config) -> Result<(), StartError> {
+    if config.people.0.as_deref().is_some_and(people::is_dev) {
+        return Err(StartError::DevPeople);
+    }
     let trusts = |keys: &serde_json::Value| {
         let keys = keys.get("keys").and_then(serde_json::Value::as_array);
         keys.into_iter().flatten().any(|key| {

@@ -30,6 +30,7 @@ use crate::clock::TestClock;
 use crate::database::{self, Database};
 use crate::issuer::{Issuers, Like};
 use crate::log;
+use crate::people::Idp;
 use crate::postgres::{self, Cluster, Spot};
 use crate::process::Stintd;
 use crate::tls::Pki;
@@ -46,6 +47,7 @@ pub struct Setup {
     more: String,
     limits: &'static str,
     tls: bool,
+    people: Option<String>,
     beside: Vec<(&'static str, Vec<u8>)>,
     now: Timestamp,
     store: Store,
@@ -68,6 +70,7 @@ pub struct TestBroker {
     pub clock: Arc<TestClock>,
     /// Whose tokens it takes.
     pub issuers: Arc<Issuers>,
+    idp: Option<Arc<Idp>>,
     folder: TempDir,
     /// Where keys and policies are: another broker's, of which this is a replica.
     home: PathBuf,
@@ -104,6 +107,7 @@ impl Default for Setup {
             more: String::new(),
             limits: NO_LIMITS,
             tls: false,
+            people: None,
             beside: Vec::new(),
             now,
             store: Store::Fresh,
@@ -154,6 +158,19 @@ impl Setup {
     #[must_use]
     pub fn tls(mut self) -> Self {
         self.tls = true;
+        self
+    }
+
+    /// With people who can sign in: `broker.signed_in("dana")`.
+    #[must_use]
+    pub fn people(self) -> Self {
+        self.people_with("")
+    }
+
+    /// The same with more lines in `[people]`; one that names a key again takes its place.
+    #[must_use]
+    pub fn people_with(mut self, lines: &str) -> Self {
+        self.people = Some(lines.to_owned());
         self
     }
 
@@ -214,7 +231,17 @@ impl Setup {
         let policy = folder.path().join("policy");
         std::fs::create_dir(&policy).unwrap();
         init::write_policies(&policy, &self.files).unwrap();
+        let clock = Arc::new(TestClock::at(self.now));
         let mut config = config(folder.path(), &store, &issuers, self.limits);
+        let mut idp = None;
+        if let Some(lines) = &self.people {
+            let people = Idp::start(Arc::clone(&clock)).await;
+            config.push_str(&with_lines(
+                people.config(&folder.path().join("idp.secret")),
+                lines,
+            ));
+            idp = Some(Arc::new(people));
+        }
         config.push_str(&self.more);
         let pki = self.tls.then(|| Pki::new(folder.path()));
         self.lines
@@ -230,7 +257,6 @@ impl Setup {
         for (name, bytes) in self.beside {
             write_secret(&folder.path().join(name), &bytes);
         }
-        let clock = Arc::new(TestClock::at(self.now));
         let parsed = Config::parse("test", &config, folder.path())
             .unwrap()
             .config;
@@ -243,6 +269,7 @@ impl Setup {
         let mut broker = TestBroker {
             clock,
             issuers,
+            idp,
             home: folder.path().to_owned(),
             folder,
             database,
@@ -327,6 +354,15 @@ impl TestBroker {
         Caller::new(self, like, wanted)
     }
 
+    /// Where its people sign in.
+    ///
+    /// # Panics
+    /// When it has none: `TestBroker::with().people()`.
+    #[must_use]
+    pub fn idp(&self) -> &Idp {
+        self.idp.as_ref().expect("TestBroker::with().people()")
+    }
+
     /// What the callers' clocks show.
     #[must_use]
     pub fn now(&self) -> Timestamp {
@@ -381,7 +417,11 @@ impl TestBroker {
     pub fn client(&self) -> Client {
         match &self.pki {
             Some(pki) => pki.client(self.identity.as_deref()),
-            None => Client::builder().no_proxy().build().unwrap(),
+            None => Client::builder()
+                .no_proxy()
+                .redirect(reqwest::redirect::Policy::none())
+                .build()
+                .unwrap(),
         }
     }
 
@@ -663,6 +703,7 @@ impl TestBroker {
         let mut replica = TestBroker {
             clock: Arc::clone(&self.clock),
             issuers: Arc::clone(&self.issuers),
+            idp: self.idp.clone(),
             home: self.home.clone(),
             folder,
             database: self.database.clone(),
@@ -849,6 +890,22 @@ impl Drop for TestBroker {
             "a test ends with finish()"
         );
     }
+}
+
+/// `[people]` with other lines for some of its keys, and more of them.
+fn with_lines(config: String, lines: &str) -> String {
+    let keys: Vec<&str> = lines
+        .lines()
+        .filter_map(|line| line.split_once(" ="))
+        .map(|(key, _)| key)
+        .collect();
+    let kept = config.lines().filter(|line| {
+        line.split_once(" =")
+            .is_none_or(|(key, _)| !keys.contains(&key))
+    });
+    let kept: Vec<&str> = kept.collect();
+    let text = kept.join("\n") + "\n";
+    text.replacen("[people]\n", &format!("[people]\n{lines}\n"), 1)
 }
 
 /// A file for its owner alone.

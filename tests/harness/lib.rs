@@ -31,6 +31,7 @@ pub mod issuer;
 pub mod keys;
 pub mod log;
 pub mod passkey;
+pub mod people;
 
 pub mod after;
 pub mod database;

@@ -94,7 +94,10 @@ impl Pki {
     #[must_use]
     pub fn client(&self, identity: Option<&str>) -> Client {
         let root = Certificate::from_pem(self.root.pem().as_bytes()).unwrap();
-        let mut client = Client::builder().no_proxy().tls_certs_only([root]);
+        let mut client = Client::builder()
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .tls_certs_only([root]);
         if let Some(pem) = identity {
             client = client.identity(Identity::from_pem(pem.as_bytes()).unwrap());
         }

@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 /// What one entry may reach.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Reach {
+pub(crate) enum Reach {
     /// Loopback and nothing else, in the clear: `stintd dev`.
     Loopback,
     /// Public addresses and these networks, over TLS.

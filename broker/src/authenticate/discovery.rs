@@ -4,33 +4,26 @@
 //! that was named. Redirects, compression, cookies, proxies and credentials do not exist here; an address is judged when
 //! it is dialled. A fetch takes 3 seconds and 256 KiB at most, and holds no lock.
 
-use std::fmt;
-use std::io;
-use std::net::IpAddr;
-use std::time::Duration;
-
-use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::header::{
-    ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, DATE, HeaderMap, HeaderValue,
+    CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, DATE, HeaderMap, HeaderValue,
 };
-use reqwest::{Certificate, Client, StatusCode, Url, redirect};
+use reqwest::{Certificate, StatusCode, Url};
 use serde_json::Value;
 
 use crate::authenticate::address::Reach;
-use crate::authenticate::crypto;
 use crate::authenticate::keys::{KeySet, KeyUse};
 use crate::authenticate::source::Stamp;
+use crate::authenticate::wire::{WHOLE, Wire};
 use crate::strict::{self, Limits};
 
 mod error;
 
-pub(super) use error::FetchError;
+pub(crate) use error::FetchError;
 
 /// Gets one issuer's keys, and nothing else from anywhere else.
 #[derive(Debug)]
 pub(super) struct Fetcher {
-    client: Client,
-    reach: Reach,
+    wire: Wire,
     place: Place,
     wanted: KeyUse,
 }
@@ -66,24 +59,8 @@ impl Fetcher {
         place: Place,
         roots: Vec<Certificate>,
     ) -> Result<Fetcher, reqwest::Error> {
-        crypto::ensure_tls();
-        let client = Client::builder()
-            .dns_resolver(Judge(reach.clone()))
-            .redirect(redirect::Policy::none())
-            .no_proxy()
-            .https_only(reach != Reach::Loopback)
-            .connect_timeout(CONNECT)
-            .timeout(WHOLE)
-            .pool_max_idle_per_host(0)
-            .referer(false);
-        // The system's roots are read only where TLS will need them.
-        let client = match (&reach, roots.is_empty()) {
-            (Reach::Public(_), true) => client,
-            (Reach::Public(_), false) | (Reach::Loopback, _) => client.tls_certs_only(roots),
-        };
         Ok(Fetcher {
-            client: client.build()?,
-            reach,
+            wire: Wire::new(reach, roots)?,
             place,
             wanted: KeyUse::Signature,
         })
@@ -179,75 +156,14 @@ impl Fetcher {
     }
 
     async fn get(&self, url: Url) -> Result<(HeaderMap, Vec<u8>), FetchError> {
-        self.judge_literal(&url)?;
-        let request = self
-            .client
-            .get(url.clone())
-            .header(ACCEPT_ENCODING, "identity");
-        let mut response = request.send().await.map_err(|error| failure(error, &url))?;
-        if response.status() != StatusCode::OK {
-            return Err(FetchError::Status(response.status().as_u16()));
+        let answer = self.wire.get(url).await?;
+        if answer.status != StatusCode::OK {
+            return Err(FetchError::Status(answer.status.as_u16()));
         }
-        let headers = std::mem::take(response.headers_mut());
-        check_form(&headers)?;
-        let mut body = Vec::new();
-        while let Some(chunk) = response
-            .chunk()
-            .await
-            .map_err(|error| failure(error, &url))?
-        {
-            body.extend_from_slice(&chunk);
-            if body.len() > MAX_BYTES {
-                return Err(FetchError::TooLarge);
-            }
-        }
-        Ok((headers, body))
-    }
-
-    /// A host that is an address is dialled without asking the resolver, so it is judged here.
-    fn judge_literal(&self, url: &Url) -> Result<(), FetchError> {
-        let host = url.host_str().unwrap_or_default();
-        let bare = host.trim_start_matches('[').trim_end_matches(']');
-        match bare.parse::<IpAddr>() {
-            Ok(address) if !self.reach.permits(address) => {
-                Err(FetchError::Address(host.to_owned()))
-            }
-            _ => Ok(()),
-        }
+        check_form(&answer.headers)?;
+        Ok((answer.headers, answer.body))
     }
 }
-
-/// Resolves names and keeps the addresses that may be dialled: hyper connects to no other.
-struct Judge(Reach);
-
-impl Resolve for Judge {
-    fn resolve(&self, name: Name) -> Resolving {
-        let reach = self.0.clone();
-        Box::pin(async move {
-            let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
-            let mut permitted = found
-                .filter(|address| reach.permits(address.ip()))
-                .peekable();
-            if permitted.peek().is_none() {
-                return Err(NoAddress.into());
-            }
-            let permitted: Vec<_> = permitted.collect();
-            Ok(Box::new(permitted.into_iter()) as Addrs)
-        })
-    }
-}
-
-/// A name with no address that may be dialled.
-#[derive(Debug)]
-struct NoAddress;
-
-impl fmt::Display for NoAddress {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("no address that may be dialled")
-    }
-}
-
-impl std::error::Error for NoAddress {}
 
 /// JSON as it is, or nothing: `application/json` and `application/*+json`, not compressed.
 fn check_form(headers: &HeaderMap) -> Result<(), FetchError> {
@@ -265,29 +181,6 @@ fn check_form(headers: &HeaderMap) -> Result<(), FetchError> {
         true => Ok(()),
         false => Err(FetchError::ContentType(error::cut(&essence))),
     }
-}
-
-fn failure(error: reqwest::Error, url: &Url) -> FetchError {
-    if error.is_timeout() {
-        return FetchError::Slow;
-    }
-    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&error);
-    while let Some(inner) = cause {
-        if inner.is::<NoAddress>() {
-            return FetchError::Address(url.host_str().unwrap_or_default().to_owned());
-        }
-        if let Some(tls) = tls(inner) {
-            return FetchError::Tls(tls.to_string());
-        }
-        cause = inner.source();
-    }
-    FetchError::Unreachable(error.without_url())
-}
-
-/// rustls comes wrapped in an IO error, which shows it as its inside and not as its source.
-fn tls<'e>(error: &'e (dyn std::error::Error + 'static)) -> Option<&'e rustls::Error> {
-    let direct = error.downcast_ref::<rustls::Error>();
-    direct.or_else(|| tls(error.downcast_ref::<io::Error>()?.get_ref()?))
 }
 
 fn parse(url: &str) -> Result<Url, FetchError> {
@@ -314,11 +207,6 @@ fn date(headers: &HeaderMap) -> Option<i64> {
 }
 
 const WELL_KNOWN: &str = "/.well-known/openid-configuration";
-
-// IDENTITY.md §2.2.
-const CONNECT: Duration = Duration::from_secs(1);
-const WHOLE: Duration = Duration::from_secs(3);
-const MAX_BYTES: usize = 256 * 1024;
 
 /// IDENTITY.md §2.5 *Recorded*: changes of a key set in an hour.
 pub(super) const MAX_CHANGES: usize = 10;

@@ -197,7 +197,7 @@ impl KeySet {
 
 /// Why a document is no key set; the words are for operators.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum KeySetError {
+pub(crate) enum KeySetError {
     /// No key in it can be used.
     #[error(
         "no usable key: wanted is a public RSA 2048/3072/4096, P-256, P-384 or Ed25519 key with a `kid`"

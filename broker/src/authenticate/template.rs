@@ -154,7 +154,7 @@ pub(super) fn is_segment(text: &str) -> bool {
     !matches!(text, "" | "." | "..") && text.bytes().all(in_alphabet)
 }
 
-fn hashed(text: &str) -> String {
+pub(super) fn hashed(text: &str) -> String {
     let digest = sha256(text.as_bytes());
     let (half, _) = digest.split_at(HASH_BYTES);
     BASE32_NOPAD.encode(half).to_ascii_lowercase()

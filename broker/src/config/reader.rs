@@ -228,11 +228,9 @@ impl std::fmt::Display for At<'_> {
 pub(super) const HELP: &str = "stintd help config";
 
 /// What the documentation plans for later versions: unknown as anything else, but said kindly.
-const LATER: [&str; 17] = [
+const LATER: [&str; 15] = [
     "console",
     "notify",
-    "people",
-    "roles",
     "server.pki_listen",
     "ledger.key",
     "ca.root",

@@ -15,6 +15,7 @@ use super::declare::settings;
 use super::issuer::Issuer;
 use super::names::{PkiUrl, ServerUrl, StoreUrl, TrustDomain};
 use super::nearest::is_name;
+use super::people::{self, MaybePeople, Roles};
 use super::reader::{Check, Reader, Table};
 use super::secret::{KeyFile, SecretRef};
 use super::setting::Wrong;
@@ -56,6 +57,10 @@ settings! {
             attestors "attest": BTreeMap<String, Attest> = BTreeMap::new();
             /// Who is sent the ledger as it grows: one table for each receiver.
             sinks "sink": BTreeMap<String, Sink> = BTreeMap::new();
+            /// The identity provider of people.
+            people: MaybePeople = MaybePeople::default();
+            /// What groups make of people.
+            roles: Roles = Roles::default();
             /// Asks that wait for people.
             approval: Approval = Approval::default();
             /// How much is taken on at once.
@@ -318,6 +323,7 @@ impl Check for Config {
         }
         audience::check(self, table, reader);
         attest::check(self, table, reader);
+        people::check(self, table, reader);
         if self.issuers.is_empty() && self.attestors.is_empty() {
             let text = "has no table: nobody can bring evidence, so nobody is granted anything";
             table.warn("issuer", text, reader);

@@ -134,6 +134,11 @@ impl Cidr {
     pub fn holds(&self, address: IpAddr) -> bool {
         self.network.holds(address)
     }
+
+    /// As addresses are judged by it.
+    pub(crate) fn network(&self) -> Network {
+        self.network
+    }
 }
 
 impl Word for Cidr {

@@ -138,7 +138,7 @@ impl Shell {
     }
 
     /// The same where nobody asked how the broker is.
-    pub(super) fn bare(visitor: Option<&Visitor>, title: &str) -> Shell {
+    pub(crate) fn bare(visitor: Option<&Visitor>, title: &str) -> Shell {
         let sees = |entry: &&Entry| match entry.whom {
             Whom::Anybody => true,
             Whom::SignedIn => visitor.is_some(),

@@ -52,6 +52,31 @@ impl Failure {
         *self.problem
     }
 
+    /// An inner fault outside the walk: it was logged where it happened.
+    pub fn unavailable() -> Self {
+        let mut problem = Problem::new(
+            Code::Unavailable,
+            "the broker cannot do it now; not your doing",
+        );
+        problem.retry_after_s = Some(RETRY_S);
+        problem.next_action = Some(next(NextKind::Retry));
+        problem.into()
+    }
+
+    /// A login that is not fresh enough; a fresh one begins at `url`.
+    pub fn step_up(detail: &str, url: String) -> Self {
+        let mut problem = Problem::new(Code::StepUpRequired, detail);
+        problem.next_action = Some(NextAction {
+            kind: NextKind::Login,
+            command: None,
+            url: Some(url),
+        });
+        Self {
+            problem: Box::new(problem),
+            challenge: Some(STEP_UP),
+        }
+    }
+
     /// An operator's action on the socket that did not succeed: the cause is theirs to read.
     pub fn operator(detail: String) -> Self {
         Problem::new(Code::StateConflict, detail).into()
@@ -249,6 +274,8 @@ impl IntoResponse for Failure {
 }
 
 const CHALLENGE: &str = r#"DPoP algs="ES256 EdDSA", Bearer"#;
+/// RFC 9470.
+const STEP_UP: &str = r#"DPoP error="insufficient_user_authentication", algs="ES256 EdDSA""#;
 const DPOP_CHALLENGE: &str = r#"DPoP error="invalid_dpop_proof", algs="ES256 EdDSA""#;
 
 /// A commit takes milliseconds; a store that is down takes longer to come back.

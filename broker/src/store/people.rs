@@ -1,20 +1,40 @@
 //! People: the newest login of each, their sessions, their passkeys, and which accounts elsewhere are theirs.
 
-use super::engine::{Db, query};
+use super::engine::{Db, Row, query};
+use super::sessions::{self, SessionRow};
 use super::{Error, Store, passkeys};
 
 /// What a login, a session or a passkey changes.
 #[derive(Debug, Clone)]
 pub enum Change {
+    /// Somebody signed in.
+    Login(Box<Login>),
     /// A passkey comes, signs or goes.
     Passkey(passkeys::Change),
+    /// A session is used or ends.
+    Session(sessions::Change),
+}
+
+/// One login: the person as the provider knows them now, and the session that begins.
+#[derive(Debug, Clone)]
+pub struct Login {
+    /// Who.
+    pub person: PersonRow,
+    /// What begins.
+    pub session: SessionRow,
+    /// Which accounts are theirs, by the login: issuer of evidence and account.
+    pub links: Vec<(String, String)>,
+    /// The session that this one takes the place of.
+    pub ends: Option<String>,
 }
 
 impl Change {
     /// What must not be changed twice in one batch.
     pub(crate) fn key(&self) -> String {
         match self {
+            Self::Login(login) => login.person.id.clone(),
             Self::Passkey(change) => change.key(),
+            Self::Session(change) => change.key(),
         }
     }
 }
@@ -50,18 +70,7 @@ impl Store {
         );
         let row = found.bind(self.log()).bind(id);
         let row = row.fetch_optional(self.readers()).await;
-        let read = |row: super::engine::Row| {
-            Ok(PersonRow {
-                id: row.try_get(0)?,
-                name: row.try_get(1)?,
-                email: row.try_get(2)?,
-                groups: row.try_get(3)?,
-                seen: row.try_get(4)?,
-                barred: row.try_get(5)?,
-                disabled: row.try_get::<i64>(6)? != 0,
-            })
-        };
-        row.and_then(|row| row.map(read).transpose())
+        row.and_then(|row| row.map(|row| read(&row, 0)).transpose())
             .map_err(|source| self.failed(source))
     }
 
@@ -79,9 +88,70 @@ impl Store {
     }
 }
 
+/// The columns of a person, from the one at `at` on.
+pub(super) fn read(row: &Row, at: usize) -> Result<PersonRow, sqlx::Error> {
+    Ok(PersonRow {
+        id: row.try_get(at)?,
+        name: row.try_get(at + 1)?,
+        email: row.try_get(at + 2)?,
+        groups: row.try_get(at + 3)?,
+        seen: row.try_get(at + 4)?,
+        barred: row.try_get(at + 5)?,
+        disabled: row.try_get::<i64>(at + 6)? != 0,
+    })
+}
+
 /// Applies a change; `false` if what it rests on is not so any more.
 pub(crate) async fn apply(db: &mut Db, log: &str, change: &Change) -> Result<bool, sqlx::Error> {
     match change {
+        Change::Login(login) => sign_in(db, log, login).await,
         Change::Passkey(change) => passkeys::apply(db, log, change).await,
+        Change::Session(change) => sessions::apply(db, log, change).await,
     }
+}
+
+/// `false` if an account is somebody else's, or the person is shut out.
+async fn sign_in(db: &mut Db, log: &str, login: &Login) -> Result<bool, sqlx::Error> {
+    let person = &login.person;
+    let known = query(
+        "INSERT INTO person (log, id, name, email, groups, seen) VALUES ($1, $2, $3, $4, $5, $6)
+         ON CONFLICT (log, id) DO UPDATE SET name = excluded.name, email = excluded.email,
+           groups = excluded.groups, seen = excluded.seen
+         WHERE person.disabled = 0",
+    )
+    .bind(log)
+    .bind(&*person.id)
+    .bind(&*person.name)
+    .bind(person.email.as_deref())
+    .bind(&*person.groups)
+    .bind(person.seen)
+    .execute(&mut *db)
+    .await?;
+    if known != 1 {
+        return Ok(false);
+    }
+    for (issuer, account) in &login.links {
+        let theirs = query(
+            "INSERT INTO person_link (log, issuer, account, person) VALUES ($1, $2, $3, $4)
+             ON CONFLICT (log, issuer, account) DO UPDATE SET person = excluded.person
+             WHERE person_link.person = excluded.person",
+        )
+        .bind(log)
+        .bind(&**issuer)
+        .bind(&**account)
+        .bind(&*person.id)
+        .execute(&mut *db)
+        .await?;
+        if theirs != 1 {
+            return Ok(false);
+        }
+    }
+    if let Some(hash) = &login.ends {
+        query("DELETE FROM session WHERE log = $1 AND hash = $2")
+            .bind(log)
+            .bind(&**hash)
+            .execute(&mut *db)
+            .await?;
+    }
+    sessions::open(db, log, &login.session).await
 }

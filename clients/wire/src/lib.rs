@@ -17,6 +17,7 @@ pub mod drafts;
 mod facts;
 pub mod oauth;
 mod operator;
+mod people;
 mod problem;
 mod token;
 mod vote;
@@ -28,6 +29,10 @@ pub use ask::{Ask, CredentialAsk, CredentialKind};
 pub use decision::{Closest, DecisionReceipt, DryRun, Failed, Owner, Said};
 pub use facts::{ClaimsView, EvidenceView, LedgerTrust, Lifetimes, TaskView, Trust, WhoAmI};
 pub use operator::{Accept, BackedUp, Backup, Done, Erase, Freeze, Gone, Scrubbed};
+pub use people::{
+    EnrolPasskey, GoTo, LetIn, Me, OpenSession, Passkey, PasskeyEnrolled, PasskeyOptions, Session,
+    SessionOpened,
+};
 pub use problem::{Code, Problem};
 pub use token::Token;
 pub use vote::{Ballot, BallotAsk, PasskeyId, Place, SignedBy, SignedVote, Vote, VoteCast};

@@ -7,7 +7,7 @@ use crate::authenticate::keys::KeySetError;
 
 /// Why there are no new keys; for logs, `/readyz` and `doctor`, never for callers.
 #[derive(Debug, thiserror::Error)]
-pub(in crate::authenticate) enum FetchError {
+pub(crate) enum FetchError {
     /// The host has only addresses that may not be dialled.
     #[error("`{0}` is no address that may be dialled; `allow_private` names exceptions")]
     Address(String),
