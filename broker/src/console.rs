@@ -38,8 +38,8 @@ mod problems;
 
 pub(crate) use self::problems::not_found;
 
-use crate::http::login;
 use crate::http::routes::Routes;
+use crate::http::{login, terminal};
 
 /// Every page, and the files they are made of.
 pub(crate) fn pages() -> Routes {
@@ -47,4 +47,5 @@ pub(crate) fn pages() -> Routes {
         .get("/assets/{name}", assets::serve)
         .get("/problems/{code}", problems::explain)
         .and(login::pages())
+        .and(terminal::pages())
 }

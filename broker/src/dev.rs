@@ -5,6 +5,7 @@
 //! their tokens go through the same checks as GitHub's, and `serve` refuses a config that trusts it.
 
 mod issuer;
+mod people;
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -21,7 +22,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, ConfigError};
 use crate::http::listen::phase::Phase;
 use crate::init::write_policies;
-use crate::keyring::{Folder, KeyringError};
+use crate::keyring::{self, Folder, KeyringError};
 use crate::serve::{Doors, Service};
 use crate::start::{self, Absent, StartError};
 
@@ -100,7 +101,11 @@ pub async fn dev(options: &Options) -> Result<Dev, DevError> {
     let policy = policy_folder(&options.policy)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let issuers = Issuer::all(&url)?;
-    let text = config(&url, folder.path(), &policy, &issuers);
+    let people = people::Provider::new(&url, Arc::clone(&clock))?;
+    let secret = folder.path().join("people.secret");
+    write_secret(&secret, people.secret().as_bytes())?;
+    let mut text = config(&url, folder.path(), &policy, &issuers);
+    text.push_str(&people.config(&secret));
     let config = Config::parse("stintd dev", &text, folder.path())?.config;
     let keys = Folder {
         dir: &config.keys.dir,
@@ -113,7 +118,7 @@ pub async fn dev(options: &Options) -> Result<Dev, DevError> {
         path: socket,
         source,
     })?;
-    let extra = issuer::routes(issuers, Arc::clone(&clock));
+    let extra = issuer::routes(issuers, Arc::clone(&clock)).merge(people::routes(people));
     let doors = Doors {
         api,
         ops: None,
@@ -149,6 +154,14 @@ fn policy_folder(path: &Path) -> Result<PathBuf, DevError> {
         write_policies(path, &sample()).map_err(failed)?;
     }
     path.canonicalize().map_err(failed)
+}
+
+/// A file for this user alone.
+fn write_secret(path: &Path, bytes: &[u8]) -> Result<(), DevError> {
+    keyring::create(path, 0o600, bytes).map_err(|source| DevError::Write {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 /// POLICY.md §1.3, but one approver is enough: whoever tries it out is alone.

@@ -13,6 +13,7 @@ pub(crate) mod health;
 mod ledger;
 pub mod listen;
 pub(crate) mod login;
+mod me;
 mod metadata;
 mod metrics;
 pub(crate) mod observe;
@@ -24,6 +25,7 @@ mod proofs;
 mod requests;
 pub(crate) mod routes;
 pub(crate) mod session;
+pub(crate) mod terminal;
 mod tiles;
 mod token;
 mod upkeep;
@@ -63,7 +65,9 @@ pub(crate) fn api() -> Routes {
         )
         .post("/v1/requests/{id}/ballot", ballots::ballot)
         .post("/v1/requests/{id}/votes", ballots::vote)
+        .and(me::routes())
         .and(requests::routes())
+        .and(terminal::routes())
 }
 
 /// The API, and the same refusal for whatever is not of it.

@@ -221,8 +221,8 @@ async fn run_dev(options: dev::Options) -> anyhow::Result<()> {
     let stop = serve::signals(&dev.service)?;
     let (url, folder) = (&dev.url, dev.folder.path().display());
     say(&format!(
-        "ready     in {:.1} s: CA, ledger, policy, fake issuers. Nothing is kept; never expose this.\n\
-         broker    {url}\n\
+        "ready     in {:.1} s: CA, ledger, policy, console, fake issuers. Nothing is kept; never expose this.\n\
+         console   {url}   sign in as dana (approver), kim (developer), avery (auditor) or olu (operator)\n\
          policy    {policy:<23} save a file and it is live\n\
          next      in another terminal:\n          \
            export STINT_URL={url}\n          \
@@ -285,13 +285,16 @@ fn check(path: &Path) -> anyhow::Result<()> {
         say(&warning.report().to_string());
     }
     start::refuse_dev_issuers(&loaded.config)?;
+    let policies = stint_policy::PolicySet::load(&loaded.config.policy.dir)?;
+    if policies.asks_people() && loaded.config.people.0.is_none() {
+        say("warning   policies want approval, and without [people] nobody can sign in to give it");
+    }
     let server = &loaded.config.server;
     if let Some(config::Tls::Own(files)) = &server.tls {
         for warning in Tls::check(files, server.url.host(), SystemClock.now())? {
             say(&warning);
         }
     }
-    let policies = stint_policy::PolicySet::load(&loaded.config.policy.dir)?;
     for warning in policies.warnings() {
         say(&warning.to_string());
     }

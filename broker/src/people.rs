@@ -4,10 +4,12 @@
 //! what a browser has to bring back it carries itself, sealed. Then one transaction holds the entry, the person, the
 //! accounts that are theirs and the session, or none of it.
 
+pub(crate) mod passkeys;
 mod provider;
 mod seal;
 pub(crate) mod session;
 mod sign_in;
+mod terminal;
 
 use std::collections::{BTreeMap, BTreeSet};
 

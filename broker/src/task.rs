@@ -53,7 +53,8 @@ impl Tasks {
         TaskId::from_bytes(id)
     }
 
-    /// The task the evidence speaks for, as `named` by the ask or not named at all.
+    /// The task the evidence speaks for, as `named` by the ask or not named at all. `people`: whether anybody can sign
+    /// in; then whoever started it may be a known person.
     ///
     /// # Errors
     /// Outer: the store. Inner: [`Fault::TaskRequired`] where the evidence names no task;
@@ -62,7 +63,7 @@ impl Tasks {
         &self,
         caller: &Caller,
         named: Option<&str>,
-        store: &Store,
+        (store, people): (&Store, bool),
         now: Timestamp,
     ) -> Result<Result<Open, Fault>, Error> {
         let Some(evidence) = caller.task() else {
@@ -84,6 +85,11 @@ impl Tasks {
             Some(found) => found.deadline.map(Timestamp::from_millis),
             None => evidence.life.map(|life| now.plus(life)),
         };
+        // An account becomes a person by the links of people's logins (IDENTITY.md §6).
+        let initiator = match &evidence.initiator {
+            Some(account) if people => store.person_of(&caller.principal().issuer, account).await?,
+            Some(_) | None => None,
+        };
         let task = Task {
             id,
             name: evidence.name.clone(),
@@ -92,8 +98,7 @@ impl Tasks {
             opened,
             deadline,
             parent: None,
-            // An account becomes a person only by the links of people's logins, which come later.
-            initiator: None,
+            initiator,
         };
         let (history, outcomes) =
             found.map_or_else(Default::default, |found| (found.history, found.outcomes));

@@ -173,6 +173,12 @@ impl PolicySet {
         self.engine.rules.is_empty()
     }
 
+    /// Whether any policy waits for people's votes.
+    #[must_use]
+    pub fn asks_people(&self) -> bool {
+        self.engine.rules.iter().any(|rule| rule.gate.is_some())
+    }
+
     /// The action by its canonical name, if this set has it: a bare `identify` is Stint's own unless the operator
     /// declares one.
     #[must_use]

@@ -62,9 +62,9 @@ impl Running {
             .unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let broker = lines.find_map(|line| {
-            line.unwrap()
-                .strip_prefix("broker")
-                .map(|url| url.trim().to_owned())
+            let line = line.unwrap();
+            let console = line.strip_prefix("console ")?;
+            console.split_whitespace().next().map(str::to_owned)
         });
         (Running(child), broker.expect("stintd dev starts"))
     }

@@ -59,10 +59,11 @@ impl Desk {
         while !banner.last().unwrap().contains("ledger verify") {
             banner.push(broker.next()?);
         }
-        let url = banner
-            .iter()
-            .find_map(|line| line.strip_prefix("broker    http://localhost:"));
-        let port = url.expect("the banner names the broker").to_owned();
+        let port = banner.iter().find_map(|line| {
+            let rest = line.strip_prefix("console   http://localhost:")?;
+            rest.split_whitespace().next().map(str::to_owned)
+        });
+        let port = port.expect("the banner names the broker");
 
         let mut bash = at(&temp, programs, "bash".into());
         bash.args(["--noprofile", "--norc"])

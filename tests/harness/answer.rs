@@ -115,6 +115,12 @@ impl Answer {
         problem
     }
 
+    /// The problem, whichever it is.
+    #[must_use]
+    pub fn problem(&self) -> Problem {
+        self.expect(self.status.as_u16())
+    }
+
     fn expect<T: DeserializeOwned>(&self, status: u16) -> T {
         assert_eq!(self.status.as_u16(), status, "{}", self.text());
         serde_json::from_slice(&self.body)

@@ -174,6 +174,17 @@ impl Setup {
         self
     }
 
+    /// Called `https://localhost:8640`, as behind a proxy that ends TLS: cookies have the names they have in earnest.
+    #[must_use]
+    pub fn over_https(mut self) -> Self {
+        let names = (
+            "url = \"http://localhost:8640\"",
+            "url = \"https://localhost:8640\"",
+        );
+        self.swaps.push(names);
+        self
+    }
+
     /// With a secret file beside the config: a key that the operator brings.
     #[must_use]
     pub fn secret_file(mut self, name: &'static str, bytes: &[u8]) -> Self {

@@ -28,6 +28,7 @@ use crate::answer::Answer;
 use crate::broker::{TestBroker, URL};
 use crate::clock::TestClock;
 use crate::issuer::{Issuers, header};
+use crate::passkey::Passkey;
 
 /// What the provider does wrong.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -536,6 +537,43 @@ impl<'b> Person<'b> {
         let headers = [("origin", URL), ("sec-fetch-site", "same-origin")];
         self.post_with(path, &headers, body.to_string().as_bytes())
             .await
+    }
+
+    /// Enrols a passkey in software, as the page does.
+    ///
+    /// # Panics
+    /// When the broker does not take it.
+    pub async fn passkey(&self) -> Passkey {
+        let passkey = Passkey::new("localhost", URL);
+        let answer = self.enrol(&passkey).await;
+        assert_eq!(answer.status, 201, "{}", answer.text());
+        passkey
+    }
+
+    /// The same with this one, whatever comes of it.
+    ///
+    /// # Panics
+    /// When there are no options.
+    pub async fn enrol(&self, passkey: &Passkey) -> Answer {
+        let options = self.post("/v1/me/passkeys/options", &json!({})).await;
+        assert_eq!(options.status, 200, "{}", options.text());
+        self.offer(passkey, &options.json()).await
+    }
+
+    /// The same with these options.
+    ///
+    /// # Panics
+    /// When there is no challenge in them.
+    pub async fn offer(&self, passkey: &Passkey, options: &Value) -> Answer {
+        let challenge = options["challenge"].as_str().unwrap();
+        let challenge = BASE64URL_NOPAD.decode(challenge.as_bytes()).unwrap();
+        let (_, authenticator_data, client_data) = passkey.enrol(&challenge);
+        let body = json!({
+            "label": "Laptop", "nonce": options["nonce"],
+            "authenticator_data": BASE64URL_NOPAD.encode(&authenticator_data),
+            "client_data": BASE64URL_NOPAD.encode(&client_data),
+        });
+        self.post("/v1/me/passkeys", &body).await
     }
 
     /// A POST with the session's cookie and these headers besides.

@@ -36,9 +36,9 @@ impl Dev {
             .unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let url = lines.find_map(|line| {
-            line.unwrap()
-                .strip_prefix("broker ")
-                .map(|url| url.trim().to_owned())
+            let line = line.unwrap();
+            let console = line.strip_prefix("console ")?;
+            console.split_whitespace().next().map(str::to_owned)
         });
         // Whatever else it says is read, so that it never waits for us.
         std::thread::spawn(move || lines.for_each(drop));

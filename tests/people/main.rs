@@ -5,4 +5,9 @@
     reason = "a test that cannot go on fails on the spot"
 )]
 
+mod changes;
 mod logins;
+mod passkeys;
+mod provider;
+mod sessions;
+mod terminals;

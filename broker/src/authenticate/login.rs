@@ -130,7 +130,7 @@ impl Identity {
         let names = ["name", "preferred_username"].into_iter();
         let mut names = names.filter_map(|claim| text(&self.claims, claim));
         names
-            .find(|name| is_text(name) && name.len() <= 128)
+            .find(|name| can_be_shown(name, 64))
             .unwrap_or(&self.sub)
     }
 
@@ -144,6 +144,11 @@ impl Identity {
         let email = text(&self.claims, "email").filter(|_| verified);
         email.filter(|email| is_id(email) && email.contains('@'))
     }
+}
+
+/// Whether a text is one for people: 1 to `most` characters that show what they are.
+pub(crate) fn can_be_shown(text: &str, most: usize) -> bool {
+    is_text(text) && text.chars().count() <= most
 }
 
 /// Who says it, to whom, and in answer to what.

@@ -80,8 +80,8 @@ queue = 0
 asks_per_caller = "fast"
 [policy]
 reload = "wach"
-[people]
-client_id = "stint"
+[console]
+enabled = true
 "#,
         r#"error     stint.toml:1:11 `version` is out of bounds: 2
     1 | version = 2
@@ -134,10 +134,10 @@ error     stint.toml:17:10 `reload` in [policy] does not know the word `wach`
    16 | [policy]
    17 | reload = "wach"
       |          ^^^^^^ did you mean `watch`?          help: stintd help config policy
-error     stint.toml:18:2 unknown table [people]
+error     stint.toml:18:2 unknown table [console]
    17 | reload = "wach"
-   18 | [people]
-      |  ^^^^^^ planned, but this version of stintd does not have it          help: stintd help config
+   18 | [console]
+      |  ^^^^^^^ planned, but this version of stintd does not have it          help: stintd help config
 "#,
     );
 }
@@ -491,7 +491,7 @@ fn help_explains_every_table_and_key() {
             .unwrap()
             .contains("eku   a list, default [\"client\",\"server\"]")
     );
-    assert_eq!(help(Some("people")), None);
+    assert_eq!(help(Some("console")), None);
 }
 
 #[test]

@@ -12,11 +12,12 @@ use stint_audit::Digest;
 use crate::http::problem::not_found;
 
 /// What is embedded; a script after those it imports.
-static EMBEDDED: [(&str, &[u8]); 4] = [
+static EMBEDDED: [(&str, &[u8]); 5] = [
     ("icons.svg", include_bytes!("../../assets/icons.svg")),
     ("mark.svg", include_bytes!("../../assets/mark.svg")),
     ("stint.css", include_bytes!("../../assets/stint.css")),
     ("page.js", include_bytes!("../../assets/page.js")),
+    ("terminal.js", include_bytes!("../../assets/terminal.js")),
 ];
 
 struct Asset {

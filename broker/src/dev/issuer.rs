@@ -124,19 +124,23 @@ impl Issuer {
                 }
             }
         }
-        let header = json!({ "alg": "RS256", "kid": KID, "typ": "JWT" });
-        let encode = |part: &Value| BASE64URL_NOPAD.encode(part.to_string().as_bytes());
-        let input = format!("{}.{}", encode(&header), encode(&claims));
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "a fake issuer signs what it is asked"
-        )]
-        let signature = self
-            .key
-            .sign(input.as_bytes())
-            .map_err(|error| IssuerError(error.to_string()))?;
-        Ok(format!("{input}.{}", BASE64URL_NOPAD.encode(&signature)))
+        signed(&self.key, &claims)
     }
+}
+
+/// A JWT over whatever `claims` say.
+pub(super) fn signed(key: &SoftwareSigner, claims: &Value) -> Result<String, IssuerError> {
+    let header = json!({ "alg": "RS256", "kid": KID, "typ": "JWT" });
+    let encode = |part: &Value| BASE64URL_NOPAD.encode(part.to_string().as_bytes());
+    let input = format!("{}.{}", encode(&header), encode(claims));
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a fake issuer signs what it is asked"
+    )]
+    let signature = key
+        .sign(input.as_bytes())
+        .map_err(|error| IssuerError(error.to_string()))?;
+    Ok(format!("{input}.{}", BASE64URL_NOPAD.encode(&signature)))
 }
 
 impl Like {
@@ -316,6 +320,11 @@ pub fn is_dev_key(modulus: &str) -> bool {
     pem_key().is_ok_and(|key| rsa_numbers(key.public_key_spki()).0 == modulus)
 }
 
+/// The numbers of the public key.
+pub(super) fn spki_numbers(key: &SoftwareSigner) -> (String, String) {
+    rsa_numbers(key.public_key_spki())
+}
+
 /// Modulus and exponent of an RSA SubjectPublicKeyInfo, base64url (RFC 7518 §6.3.1).
 fn rsa_numbers(spki: &[u8]) -> (String, String) {
     // The key is ours, 2048 bits and e = 65537, so its DER ends in one way: the 256 bytes of the
@@ -329,7 +338,7 @@ fn rsa_numbers(spki: &[u8]) -> (String, String) {
     )
 }
 
-fn pem_key() -> Result<Arc<SoftwareSigner>, IssuerError> {
+pub(super) fn pem_key() -> Result<Arc<SoftwareSigner>, IssuerError> {
     let base64: String = PEM
         .lines()
         .filter(|line| !line.starts_with("-----"))
@@ -344,6 +353,6 @@ fn pem_key() -> Result<Arc<SoftwareSigner>, IssuerError> {
 
 /// Public by its nature: it signs tokens for people who try Stint out, and nothing else.
 const PEM: &str = include_str!("issuer.pem");
-const KID: &str = "dev-issuers";
+pub(super) const KID: &str = "dev-issuers";
 /// As long as GitHub's.
 const LIFE_S: i64 = 300;

@@ -134,10 +134,10 @@ pub(super) async fn end(app: &App, visitor: &Visitor, hash: &str) -> Result<bool
 }
 
 /// The parameters of a query, decoded once.
-struct Query(Vec<(String, String)>);
+pub(super) struct Query(Vec<(String, String)>);
 
 impl Query {
-    fn of(request: &Request) -> Query {
+    pub(super) fn of(request: &Request) -> Query {
         let query = request.uri().query().unwrap_or_default();
         let url = Url::parse(&format!("http://localhost/?{query}")).ok();
         let pairs = url.iter().flat_map(|url| url.query_pairs());
@@ -149,7 +149,7 @@ impl Query {
     }
 
     /// The value of a parameter that is there once; twins are as good as none.
-    fn one(&self, name: &str) -> Option<String> {
+    pub(super) fn one(&self, name: &str) -> Option<String> {
         let mut found = self.0.iter().filter(|(given, _)| given == name);
         match (found.next(), found.next()) {
             (Some((_, value)), None) => Some(value.clone()),

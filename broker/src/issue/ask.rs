@@ -133,7 +133,12 @@ impl Broker {
         let named = case.ask.task.as_deref();
         let found = self
             .tasks
-            .of(case.caller, named, &self.store, case.now)
+            .of(
+                case.caller,
+                named,
+                (&self.store, self.people.is_some()),
+                case.now,
+            )
             .await;
         let task = match found.map_err(unreadable)? {
             Ok(task) => task,

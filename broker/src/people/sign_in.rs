@@ -16,10 +16,10 @@ use super::session::Fresh;
 use super::{People, Visitor};
 use crate::authenticate::login::Identity;
 use crate::issue::Broker;
-use crate::ledger;
+use crate::ledger::{self, Lost};
 use crate::random;
 use crate::store::people::{Change, Login, PersonRow};
-use crate::store::{SessionRow, Write};
+use crate::store::{SessionRow, SpentRow, Write};
 
 /// A browser on its way to the provider.
 pub(crate) struct Sent {
@@ -238,7 +238,7 @@ impl Broker {
             links,
             ends: from.had.clone(),
         };
-        self.record_login(&visitor, Via::Console, &from, login)
+        self.record_login(&visitor, Via::Console, (&from, Vec::new()), login)
             .await?;
         Ok(Welcome {
             secret: fresh.secret,
@@ -251,14 +251,18 @@ impl Broker {
         &self,
         visitor: &Visitor,
         via: Via,
-        from: &Whence,
+        (from, spent): (&Whence, Vec<SpentRow>),
         login: Login,
     ) -> Result<(), LoginError> {
         let entry = self.login_entry(visitor, via, from);
         let disabled = login.person.id.clone();
-        let writes = vec![Write::People(Change::Login(Box::new(login)))];
+        let mut writes: Vec<_> = spent.into_iter().map(Write::Spend).collect();
+        writes.push(Write::People(Change::Login(Box::new(login))));
         match self.ledger.record(entry, None, writes).await {
             Ok(_) => Ok(()),
+            Err(ledger::Error::Lost(Lost::Proof | Lost::Spent)) => {
+                Err(LoginError::Refused("the code was used before".to_owned()))
+            }
             Err(ledger::Error::Lost(_)) => {
                 let known = self.store.person(&disabled).await;
                 match known {

@@ -30,8 +30,8 @@ pub use decision::{Closest, DecisionReceipt, DryRun, Failed, Owner, Said};
 pub use facts::{ClaimsView, EvidenceView, LedgerTrust, Lifetimes, TaskView, Trust, WhoAmI};
 pub use operator::{Accept, BackedUp, Backup, Done, Erase, Freeze, Gone, Scrubbed};
 pub use people::{
-    EnrolPasskey, GoTo, LetIn, Me, OpenSession, Passkey, PasskeyEnrolled, PasskeyOptions, Session,
-    SessionOpened,
+    CredentialId, EnrolPasskey, GoTo, LetIn, Me, OpenSession, Passkey, PasskeyEnrolled,
+    PasskeyOptions, PasskeyUser, RelyingParty, Session, SessionOpened,
 };
 pub use problem::{Code, Problem};
 pub use token::Token;

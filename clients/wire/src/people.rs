@@ -1,7 +1,6 @@
 //! People: who is signed in, their passkeys and sessions.
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use crate::Token;
 
@@ -63,14 +62,54 @@ pub struct Session {
     pub agent: String,
 }
 
-/// `POST /v1/me/passkeys/options`: what the browser's authenticator is asked.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// `POST /v1/me/passkeys/options`: what the browser's authenticator is asked. Bytes are base64url.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct PasskeyOptions {
-    /// A `PublicKeyCredentialCreationOptionsJSON` (WebAuthn Level 3 §5.1.8).
-    pub public_key: Value,
-    /// Until when the challenge counts.
+    /// What it signs over.
+    pub challenge: String,
+    /// What the challenge is made of: comes back with the passkey.
+    pub nonce: String,
+    /// For whom it is.
+    pub rp: RelyingParty,
+    /// Whose it is.
+    pub user: PasskeyUser,
+    /// COSE algorithms, the best first.
+    pub algs: Vec<i64>,
+    /// The passkeys that are there already.
+    pub exclude: Vec<CredentialId>,
+    /// Until when the nonce counts.
     pub expires_at: String,
+}
+
+/// The relying party of passkeys: the broker.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct RelyingParty {
+    /// The host of its URL.
+    pub id: String,
+    /// For display.
+    pub name: String,
+}
+
+/// The user as an authenticator knows them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct PasskeyUser {
+    /// 32 bytes that say nothing.
+    pub id: String,
+    /// Tells two accounts apart.
+    pub name: String,
+    /// For display.
+    pub display_name: String,
+}
+
+/// The name of a passkey.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct CredentialId {
+    /// base64url.
+    pub id: String,
 }
 
 /// `POST /v1/me/passkeys`: what the authenticator made of it. Bytes are base64url.
@@ -78,14 +117,14 @@ pub struct PasskeyOptions {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct EnrolPasskey {
-    /// The challenge of the options.
-    pub challenge: String,
+    /// What its owner calls it.
+    pub label: String,
+    /// The nonce of the options.
+    pub nonce: String,
     /// `getAuthenticatorData()`.
     pub authenticator_data: String,
     /// `clientDataJSON`.
     pub client_data: String,
-    /// What its owner calls it.
-    pub label: String,
 }
 
 /// It counts from now on.

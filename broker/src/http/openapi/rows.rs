@@ -71,6 +71,7 @@ impl Row {
         let of_evidence = matches!(self.who, Who::Caller | Who::Client);
         let asks = matches!(self.path, "/v1/grants" | "/v1/decisions" | "/oauth2/token");
         let votes = self.path.ends_with("/ballot") || self.path.ends_with("/votes");
+        let enrols = matches!(self.path, "/v1/me/passkeys" | "/v1/me/passkeys/options");
         let mints = matches!(self.path, "/v1/grants" | "/oauth2/token");
         match code {
             Code::HeadersTooLarge
@@ -81,7 +82,10 @@ impl Row {
             | Code::WrongHost => true,
             Code::InvalidField => takes_body || of_evidence || self.who == Who::Refuser,
             Code::TooLarge | Code::UnsupportedMediaType => takes_body,
-            Code::EvidenceRejected | Code::InvalidDpopProof | Code::RateLimited => of_evidence,
+            Code::EvidenceRejected | Code::InvalidDpopProof => {
+                of_evidence || self.path == "/v1/sessions"
+            }
+            Code::RateLimited => of_evidence,
             Code::LoginRequired => matches!(self.who, Who::Caller | Who::Person),
             Code::BadCsr
             | Code::TaskClosed
@@ -97,14 +101,14 @@ impl Row {
             | Code::RequestExpired => mints,
             Code::ApprovalNeeded => self.who == Who::Client,
             Code::DeniedByHuman | Code::TooManyOpen => mints,
-            Code::AlreadyDecided
-            | Code::FactsChanged
-            | Code::NotEligible
-            | Code::PasskeyRequired
-            | Code::StateConflict => votes,
+            Code::AlreadyDecided | Code::FactsChanged | Code::PasskeyRequired => votes,
+            Code::StateConflict => votes || enrols,
+            Code::StepUpRequired => enrols,
+            // Another page's doing, or a terminal's.
+            Code::NotEligible => self.who == Who::Person && self.method == "post",
             Code::NotFound => self.path.contains('{'),
             // Of what is not there yet.
-            Code::CallerDisabled | Code::RoleRequired | Code::StepUpRequired => false,
+            Code::CallerDisabled | Code::RoleRequired => false,
         }
     }
 
@@ -407,6 +411,110 @@ pub(super) const ROWS: &[Row] = &[
         "Authorization server metadata (RFC 8414)",
         &[(200, "Metadata", Shape::Json(metadata))],
     ),
+    Row {
+        answers: &[(
+            200,
+            "The person, their passkeys and sessions",
+            Shape::Wire(|to| to.subschema_for::<wire::Me>()),
+        )],
+        ..person("get", "/v1/me", "me", "Who is signed in")
+    },
+    Row {
+        asks: Shape::Wire(|to| to.subschema_for::<wire::EnrolPasskey>()),
+        answers: &[(
+            201,
+            "It counts from now on",
+            Shape::Wire(|to| to.subschema_for::<wire::PasskeyEnrolled>()),
+        )],
+        ..person(
+            "post",
+            "/v1/me/passkeys",
+            "enrolPasskey",
+            "Enrol a passkey, right after a login",
+        )
+    },
+    Row {
+        answers: &[(
+            200,
+            "What to ask an authenticator",
+            Shape::Wire(|to| to.subschema_for::<wire::PasskeyOptions>()),
+        )],
+        ..person(
+            "post",
+            "/v1/me/passkeys/options",
+            "passkeyOptions",
+            "What a new passkey signs over",
+        )
+    },
+    Row {
+        parameters: &[Parameter {
+            place: "path",
+            name: "credential",
+            about: "The passkey's name, base64url",
+            pattern: "^[A-Za-z0-9_-]{1,1400}$",
+        }],
+        answers: DONE,
+        ..person(
+            "post",
+            "/v1/me/passkeys/{credential}/retire",
+            "retirePasskey",
+            "Let a passkey of one's own count no more",
+        )
+    },
+    Row {
+        parameters: &[Parameter {
+            place: "path",
+            name: "id",
+            about: "The session's name",
+            pattern: "^[A-Za-z0-9_-]{43}$",
+        }],
+        answers: DONE,
+        ..person(
+            "post",
+            "/v1/me/sessions/{id}/end",
+            "endSession",
+            "End a session of one's own",
+        )
+    },
+    Row {
+        asks: Shape::Wire(|to| to.subschema_for::<wire::LetIn>()),
+        answers: &[(
+            201,
+            "Where the browser takes the code",
+            Shape::Wire(|to| to.subschema_for::<wire::GoTo>()),
+        )],
+        ..person(
+            "post",
+            "/v1/cli/codes",
+            "letIn",
+            "Let a terminal in that ran `stint login`",
+        )
+    },
+    Row {
+        who: Who::Anybody,
+        parameters: &[DPOP],
+        asks: Shape::Wire(|to| to.subschema_for::<wire::OpenSession>()),
+        answers: &[(
+            201,
+            "A session of an hour, for the key of the proof",
+            Shape::Wire(|to| to.subschema_for::<wire::SessionOpened>()),
+        )],
+        ..person(
+            "post",
+            "/v1/sessions",
+            "openSession",
+            "A terminal redeems its code; counts once",
+        )
+    },
+    Row {
+        answers: DONE,
+        ..person(
+            "post",
+            "/v1/sessions/end",
+            "endThisSession",
+            "End the session that asks",
+        )
+    },
     operators("get", "/healthz"),
     operators("get", "/metrics"),
     operators("get", "/readyz"),
@@ -445,6 +553,27 @@ const fn open(
         parameters: &[],
         asks: Shape::Nothing,
         answers,
+    }
+}
+
+/// Nothing more to say.
+const DONE: &[(u16, &str, Shape)] = &[(204, "Done", Shape::Nothing)];
+
+const fn person(
+    method: &'static str,
+    path: &'static str,
+    id: &'static str,
+    about: &'static str,
+) -> Row {
+    Row {
+        method,
+        path,
+        id,
+        about,
+        who: Who::Person,
+        parameters: &[],
+        asks: Shape::Nothing,
+        answers: &[],
     }
 }
 

@@ -82,8 +82,11 @@ impl Desk {
             .spawn()
             .unwrap();
         let mut lines = BufReader::new(broker.stderr.take().unwrap()).lines();
-        let url =
-            lines.find_map(|line| Some(line.unwrap().strip_prefix("broker ")?.trim().to_owned()));
+        let url = lines.find_map(|line| {
+            let line = line.unwrap();
+            let console = line.strip_prefix("console ")?;
+            console.split_whitespace().next().map(str::to_owned)
+        });
         // Whatever else it says is read, so that it never waits for us.
         std::thread::spawn(move || lines.for_each(drop));
         Desk {
