@@ -21,13 +21,14 @@ pub(crate) struct Approver<'b> {
 pub(crate) fn one_approver() -> Setup {
     TestBroker::with()
         .people()
+        .policy("tests/sample.toml", "")
         .replace("web.cedar", "@quorum(\"2\")", "@quorum(\"1\")")
         .replace("web.cedar", "votes: 2", "votes: 1")
 }
 
 /// The sample's deployment of production: the same ask each time, with a fresh token of the same run.
 pub(crate) fn deploy(broker: &TestBroker) -> Asking<'_> {
-    broker.ci("acme/web").ask("deploy", PROD)
+    broker.ci("acme/web").job("7001").ask("deploy", PROD)
 }
 
 pub(crate) async fn approver<'b>(broker: &'b TestBroker, name: &str) -> Approver<'b> {

@@ -1,7 +1,5 @@
 //! How long things wait and last.
 
-use std::time::Duration;
-
 use serde_json::json;
 use stint_wire::Code;
 
@@ -14,7 +12,7 @@ async fn nobody_decides_what_has_expired() {
     let code = held.match_code.unwrap();
     let dana = approver(&broker, "dana").await;
     let ballot = dana.ballot(&held.request, &yes(&code)).await.json();
-    broker.clock.advance(Duration::from_secs(3_601));
+    broker.clock.advance(3_601);
     let dana = approver(&broker, "dana").await;
     dana.sign(&held.request, &ballot)
         .await
@@ -40,7 +38,7 @@ async fn a_no_answers_the_same_ask_for_a_while() {
     // Another ask is another request.
     let other = deploy(&broker).ttl(300).x509().await.held();
     assert!(other.created);
-    broker.clock.advance(Duration::from_secs(901));
+    broker.clock.advance(901);
     let anew = deploy(&broker).x509().await.held();
     assert!(anew.created);
     broker.finish().await;
@@ -58,7 +56,7 @@ async fn an_approval_ends_and_the_next_ask_waits_again() {
     )
     .await;
     deploy(&broker).x509().await.granted();
-    broker.clock.advance(Duration::from_secs(61));
+    broker.clock.advance(61);
     let anew = deploy(&broker).x509().await.held();
     assert!(anew.created);
     dana.ballot(&held.request, &no())
@@ -70,7 +68,11 @@ async fn an_approval_ends_and_the_next_ask_waits_again() {
 #[tokio::test]
 async fn a_single_use_is_used_once() {
     let broker = one_approver()
-        .replace("web.cedar", "@approval_ttl(\"1h\")", "@approval_ttl(\"1h\") @single_use")
+        .replace(
+            "web.cedar",
+            "@approval_ttl(\"1h\")",
+            "@approval_ttl(\"1h\") @single_use",
+        )
         .start()
         .await;
     let held = deploy(&broker).x509().await.held();
@@ -92,7 +94,11 @@ async fn policy_is_asked_again_when_it_is_redeemed() {
     let dana = approver(&broker, "dana").await;
     dana.says(&held.request, &yes(&code)).await;
     let web = broker.read_policy("web.cedar");
-    broker.write_policy("web.cedar", &web.replace("votes: 1", "votes: 2").replace("@quorum(\"1\")", "@quorum(\"2\")"));
+    broker.write_policy(
+        "web.cedar",
+        &web.replace("votes: 1", "votes: 2")
+            .replace("@quorum(\"1\")", "@quorum(\"2\")"),
+    );
     assert_eq!(broker.reload().await.status, 200);
     let more = deploy(&broker).x509().await.held();
     assert_eq!((more.created, more.needs[0].have), (false, 1), "{more:?}");
@@ -109,14 +115,18 @@ async fn policy_is_asked_again_when_it_is_redeemed() {
 #[tokio::test]
 async fn too_many_may_not_wait() {
     let broker = one_approver()
-        .set("approval", "open_per_initiator = 3")
+        .tables("[approval]\nopen_per_initiator = 3\n")
         .start()
         .await;
     for ttl in [100, 101, 102] {
         assert!(deploy(&broker).ttl(ttl).x509().await.held().created);
     }
     let size = broker.size().await;
-    deploy(&broker).ttl(103).x509().await.refused(Code::TooManyOpen);
+    deploy(&broker)
+        .ttl(103)
+        .x509()
+        .await
+        .refused(Code::TooManyOpen);
     assert_eq!(broker.size().await, size, "nothing was recorded");
     assert!(!deploy(&broker).ttl(102).x509().await.held().created);
     broker.finish().await;
