@@ -19,8 +19,8 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON spent, caller, task, task_action, task_l
   retry, answer TO stint;
 
 -- People, and what they were asked.
-GRANT SELECT, INSERT, UPDATE, DELETE ON person, person_link, session, passkey, vote, request_seen, deferral, notice,
-  notice_target TO stint;
+GRANT SELECT, INSERT, UPDATE, DELETE ON person, person_link, session, passkey, vote, request_seen, request_key, deferral,
+  notice, notice_sent, notice_target TO stint;
 
 -- Whether the ledger went elsewhere: read at every start.
 GRANT SELECT ON moved TO stint;

@@ -12,7 +12,9 @@
 //! [`cosign`], [`witness`]); what an auditor is handed ([`bundle`]), whom he trusts ([`trust`]), what he finds
 //! ([`mod@verify`]) and which entries he looks at ([`sample`]).
 
-// The tests share a software authenticator with other crates, which know this one by its name.
+#[cfg(test)]
+mod harness;
+// The harness knows this crate by its name.
 #[cfg(test)]
 extern crate self as stint_audit;
 

@@ -297,10 +297,5 @@ mod text {
     }
 }
 
-/// The software authenticator of the harness, which stands above this crate.
-#[cfg(test)]
-#[expect(unreachable_pub, reason = "in the harness it is another crate's")]
-#[path = "../../tests/harness/passkey.rs"]
-pub(crate) mod authenticator;
 #[cfg(test)]
 mod tests;

@@ -7,6 +7,7 @@
 mod bodies;
 mod handover;
 mod lines;
+mod passkeys;
 mod ranges;
 mod replay;
 mod report;
@@ -161,8 +162,11 @@ impl Opened {
         let handovers = Handovers::read(source);
         let sizes = self.remembered(trust, options).map(|mine| mine.size);
         let sizes = sizes.chain(handovers.sizes()).collect();
+        let from = self.manifest.from;
         let mut walk = Walk::new(&self.manifest, &self.left, sizes);
-        let outside = Outside::read(source, &self.checkpoint, &mut root, |it| walk.outside(it));
+        let outside = Outside::read(source, (&self.checkpoint, from), &mut root, |it| {
+            walk.outside(it);
+        });
         let quest = Quest {
             credential: options.credential,
             decider,
@@ -192,7 +196,7 @@ impl Opened {
             signed::witnesses(witnessed.as_ref(), options),
             walked.complete(self.manifest.promise.as_ref()),
             signed::fresh(witnessed.as_ref(), &walked, options),
-            passkeys(&walked),
+            walked.passkeys.verdict(),
             replay.verdict(),
         ];
         let found = options.credential.map(|_| walked.credential());
@@ -211,7 +215,7 @@ impl Opened {
         options.since.iter().chain(kept)
     }
 
-    fn root(&self, walked: &Walked, root: &mut Check) {
+    fn root(&self, walked: &Walked<'_>, root: &mut Check) {
         let Checkpoint {
             size, root: want, ..
         } = &self.checkpoint;
@@ -242,20 +246,6 @@ impl Opened {
         };
         root.fail(bad, text);
     }
-}
-
-/// What votes were signed over is not looked at by this version.
-fn passkeys(walked: &Walked) -> Verdict {
-    let mut check = Check::default();
-    if walked.voted_grants > 0 {
-        let text = format!(
-            "{} grants rest on votes, which this version does not check",
-            walked.voted_grants
-        );
-        check.doubt(walked.first_voted, text);
-    }
-    let text = "no grant in the range rests on votes".to_owned();
-    check.verdict(Name::Passkeys, text)
 }
 
 fn small(source: &dyn BundleSource, name: &str) -> Result<String, String> {

@@ -525,7 +525,7 @@ fn unreadable(error: crate::store::Error) -> Refused {
 /// As often as a walk goes round (POLICY.md §2).
 const ROUNDS: usize = 3;
 /// How often a match code may be mistyped (UX.md §6).
-const TRIES: i64 = 3;
+pub(crate) const TRIES: i64 = 3;
 /// As long as a reason (UX.md §4).
 const MAX_NOTE: usize = 500;
 /// POLICY.md §3.3: with less nothing useful can be done.

@@ -307,6 +307,10 @@ impl Broker {
         let entry = crate::hand::acted(&self.ledger, exported.into(), &actor, body);
         self.ledger.record(entry, None, Vec::new()).await?;
         let now = u64::try_from(self.clock.now().as_millis()).unwrap_or(0);
-        of.bundle(ledger::Order::default(), now).await
+        let order = ledger::Order {
+            from: of.floor(),
+            ..ledger::Order::default()
+        };
+        of.bundle(order, now).await
     }
 }

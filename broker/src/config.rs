@@ -19,8 +19,10 @@ mod attest;
 mod audience;
 mod choices;
 mod issuer;
+mod keeping;
 mod location;
 mod names;
+mod notify;
 mod people;
 mod secret;
 mod sink;
@@ -42,13 +44,16 @@ mod setting;
 pub use attest::Attest;
 pub use audience::Audience;
 pub use choices::{
-    AttestKind, Callers, CnFrom, Flavour, JwtAlg, LogFormat, MatchCode, ProxyClientCert, Reload,
-    Reveal, SinkKind, TokenAlg, Usage,
+    AttestKind, Callers, CnFrom, Flavour, JwtAlg, LogFormat, MatchCode, NotifyEvent, NotifyKind,
+    ProxyClientCert, Reload, Reveal, SinkKind, TokenAlg, Usage,
 };
 pub use help::{Folders, help, help_witness, template, template_witness};
 pub use issuer::Issuer;
+pub use keeping::KeepBodies;
 pub use location::{LocationError, location};
 pub use names::{PkiUrl, ServerUrl, StoreUrl, TrustDomain};
+pub(crate) use notify::signing_key;
+pub use notify::{Address, Approvers, Notify, Receiver, ReceiverError, Relay, RelayTls};
 pub use people::{IdpUrl, MaybePeople, Pairs, People, Roles};
 pub use report::{ConfigError, Finding, Report};
 pub use schema::schema;

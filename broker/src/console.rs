@@ -31,21 +31,73 @@
 //! listed after it. There is no inline script, style or handler anywhere, and no `innerHTML`: DOM is made of `<template>`
 //! and `textContent`. Changes are JSON POSTs by `call()` of `assets/page.js`, which gives the answer or throws a problem.
 
+mod asked;
 pub(crate) mod assets;
+mod body;
+mod callers;
+pub(crate) mod catalogue;
+mod decisions;
+pub(crate) mod events;
+mod grant;
+mod grants;
+mod home;
+mod inbox;
+mod integrations;
 pub(crate) mod layout;
+mod ledger;
+mod me;
 pub(crate) mod parts;
+mod policy;
 mod problems;
+mod request;
+mod requests;
+mod said;
+pub(crate) mod sheet;
+mod sight;
+mod tasks;
+mod trust;
 
 pub(crate) use self::problems::not_found;
 
 use crate::http::routes::Routes;
 use crate::http::{login, terminal};
 
+/// What pages and people's own programs ask for besides.
+pub(crate) fn api() -> Routes {
+    Routes::default()
+        .get("/v1/catalogue", catalogue::json)
+        .get("/v1/events", events::follow)
+        .post("/v1/policy/explain", policy::attempt)
+}
+
 /// Every page, and the files they are made of.
 pub(crate) fn pages() -> Routes {
     Routes::default()
+        .get("/a/{request}", request::show)
         .get("/assets/{name}", assets::serve)
+        .get("/inbox", inbox::show)
+        .get("/me", me::show)
         .get("/problems/{code}", problems::explain)
+        .get("/", home::show)
+        .get("/callers", callers::list)
+        .get("/callers/{*id}", callers::show)
+        .get("/catalogue", catalogue::show)
+        .get("/decisions/{id}", decisions::show)
+        .get("/grants", grants::list)
+        .get("/grants.csv", grants::csv)
+        .get("/grants/{id}", grant::show)
+        .get("/grants/{id}/proof", grant::prove)
+        .get("/integrations", integrations::show)
+        .get("/ledger", ledger::list)
+        .get("/ledger/{seq}", ledger::show)
+        .get("/ledger/{seq}/body", ledger::open)
+        .get("/ledger/{seq}/proof", ledger::prove)
+        .get("/policy", policy::show)
+        .get("/policy/try", policy::playground)
+        .get("/requests", requests::list)
+        .get("/tasks", tasks::list)
+        .get("/tasks/{id}", tasks::show)
+        .get("/trust", trust::show)
         .and(login::pages())
         .and(terminal::pages())
 }

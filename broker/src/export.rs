@@ -123,7 +123,7 @@ impl Broker {
 
     async fn range(&self, wanted: &Wanted) -> Result<(u64, Option<u64>), ExportError> {
         let from = match wanted.from {
-            None => 0,
+            None => self.ledger.floor(),
             Some(place) => self.seq_of(place).await?,
         };
         let to = match wanted.to {
@@ -140,6 +140,7 @@ impl Broker {
                 size,
             });
         }
+        self.ledger.has(from, end)?;
         Ok((from, to))
     }
 

@@ -49,7 +49,6 @@ pub(crate) fn api() -> Routes {
         .get("/v1/trust/bundle", facts::bundle)
         .get("/v1/policy", facts::policy)
         .get("/v1/openapi.json", openapi::serve)
-        .get("/a/{request}", facts::votes_come_later)
         .get("/v1/ledger/checkpoint", ledger::checkpoint)
         .get("/v1/ledger/proofs/{id}", proofs::own)
         .get("/v1/ledger/tile/{level}/{*place}", tiles::hashes)
@@ -58,6 +57,7 @@ pub(crate) fn api() -> Routes {
         .get("/oauth2/authorize", token::authorize)
         .get("/oauth2/jwks", metadata::jwks)
         .post("/oauth2/token", token::token)
+        .post("/oauth2/revoke", token::revoke)
         .get("/.well-known/openid-configuration", metadata::metadata)
         .get(
             "/.well-known/oauth-authorization-server",
@@ -65,6 +65,7 @@ pub(crate) fn api() -> Routes {
         )
         .post("/v1/requests/{id}/ballot", ballots::ballot)
         .post("/v1/requests/{id}/votes", ballots::vote)
+        .and(console::api())
         .and(me::routes())
         .and(requests::routes())
         .and(terminal::routes())
@@ -96,6 +97,7 @@ pub(crate) fn socket_api() -> Routes {
         .post("/v1/freeze", operator::freeze)
         .post("/v1/issuers/accept", operator::accept)
         .post("/v1/ledger/erase", upkeep::erase)
+        .post("/v1/ledger/prune", upkeep::prune)
         .get("/v1/ledger/bundle", exports::bundle)
         .get("/v1/ledger/checkpoint", ledger::checkpoint)
         .get("/v1/ledger/entries", tiles::headers)
@@ -108,6 +110,7 @@ pub(crate) fn socket_api() -> Routes {
         .get("/v1/ledger/{epoch}/bundle", epochs::bundle)
         .get("/v1/ledger/{epoch}/checkpoint", epochs::checkpoint)
         .get("/v1/ledger/{epoch}/tile/{level}/{*place}", epochs::hashes)
+        .post("/v1/notify/test", operator::test_notice)
         .post("/v1/policy/reload", health::reload)
         .post("/v1/unfreeze", operator::unfreeze)
 }

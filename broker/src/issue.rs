@@ -176,7 +176,8 @@ impl Broker {
                 }
                 Err(Stop::Lost(Lost::Frozen)) => return Err(frozen_meanwhile(&caller)),
                 Err(Stop::Lost(
-                    Lost::Erased
+                    Lost::Deferred
+                    | Lost::Erased
                     | Lost::History
                     | Lost::Node
                     | Lost::Parked
@@ -309,8 +310,14 @@ impl Broker {
             }));
         }
         let digest = facts.asked.digest_text();
-        if let Some(overdue) = self.store.open_request(&digest).await.map_err(unreadable)? {
-            self.expire(&overdue).await?;
+        let open = self.store.open_request(&digest).await.map_err(unreadable)?;
+        match open {
+            // Somebody parked the same ask since this walk looked for it.
+            Some(row) if row.stands(facts.case.now.as_millis()) => {
+                return Err(Stop::Lost(Lost::Parked));
+            }
+            Some(overdue) => self.expire(&overdue).await?,
+            None => {}
         }
         let before = self.asked_before(facts.case).await?;
         let row = facts.park(&quorum, &self.terms, &before);

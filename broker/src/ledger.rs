@@ -11,6 +11,7 @@ mod bundle;
 mod chores;
 mod committer;
 mod cosigned;
+pub(crate) mod cut;
 mod derive;
 mod doubt;
 mod draft;
@@ -23,6 +24,7 @@ pub(crate) mod keys;
 mod opening;
 pub(crate) mod pin;
 mod proofs;
+pub mod prune;
 mod release;
 mod resume;
 mod rows;
@@ -49,6 +51,7 @@ use release::Outstanding;
 pub use bundle::{ExportError, Order};
 pub use committer::Committer;
 pub use cosigned::{Seen, Shown};
+pub use cut::Cut;
 pub use derive::Deriver;
 pub(crate) use draft::{note, salted};
 pub use epoch::Turned;
@@ -74,6 +77,9 @@ pub struct Unit {
 /// Which guard of a unit no longer held: somebody else was first. Nothing of it was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum Lost {
+    /// The deferral code was used or taken back before.
+    #[error("the deferral code was used or taken back before")]
+    Deferred,
     /// A body that was to go is gone already.
     #[error("somebody else erased one of these bodies meanwhile")]
     Erased,
@@ -195,7 +201,9 @@ pub struct Ledger {
     outstanding: Arc<Outstanding>,
     cosigned: cosigned::Cosigned,
     vkey: Arc<str>,
+    vkeys: Arc<[String]>,
     tiles: Tiles,
+    cuts: cut::Cuts,
     accused: Arc<OnceLock<String>>,
     handovers: Arc<[(u64, String)]>,
 }
@@ -427,6 +435,12 @@ impl Ledger {
     #[must_use]
     pub fn vkey(&self) -> &str {
         &self.vkey
+    }
+
+    /// All that sign them: for a time after a rotation they are two.
+    #[must_use]
+    pub fn vkeys(&self) -> &[String] {
+        &self.vkeys
     }
 }
 

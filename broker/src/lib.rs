@@ -48,6 +48,7 @@ pub mod witness;
 
 pub mod clock;
 pub mod ids;
+mod post;
 mod random;
 mod read;
 mod skew;

@@ -96,6 +96,9 @@ enum Command {
     #[command(subcommand)]
     Ledger(operate::upkeep::Ledger),
     Migrate(operate::migrate::Migrate),
+    /// Look at who is told of asks that wait.
+    #[command(subcommand)]
+    Notify(operate::Notify),
     Restore(operate::upkeep::Restore),
     /// Run the broker.
     Serve {
@@ -147,6 +150,7 @@ async fn finish(command: Command) -> ExitCode {
         Command::Ledger(command) => operate::upkeep::ledger(command).await,
         Command::Restore(args) => operate::upkeep::restore(args).await,
         Command::Migrate(args) => operate::migrate::migrate(args).await,
+        Command::Notify(command) => operate::notify(command).await,
         Command::Issuer(command) => operate::issuer(command).await,
         Command::Serve { file } => run_serve(&file.config).await.map(ok),
         Command::Unfreeze(what) => operate::freeze("/v1/unfreeze", what).await,

@@ -1,4 +1,4 @@
-//! The commands of operators: `freeze`, `unfreeze`, `issuer test`, `issuer accept`, `doctor`.
+//! The commands of operators: `freeze`, `unfreeze`, `issuer test`, `issuer accept`, `notify test`, `doctor`.
 
 pub(crate) mod migrate;
 pub(crate) mod upkeep;
@@ -37,6 +37,16 @@ pub(crate) struct Running {
     /// Its socket, without looking into a config.
     #[arg(long)]
     socket: Option<PathBuf>,
+}
+
+impl Running {
+    /// Where it answers.
+    fn socket(&self) -> anyhow::Result<PathBuf> {
+        match &self.socket {
+            Some(socket) => Ok(socket.clone()),
+            None => Ok(Config::load(&self.file.config)?.config.ops.socket),
+        }
+    }
 }
 
 /// What to freeze.
@@ -80,6 +90,18 @@ pub(crate) enum Issuer {
     },
 }
 
+/// What to do with a receiver of notices.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Notify {
+    /// Send a test to it now.
+    Test {
+        /// NAME of [notify.NAME].
+        name: String,
+        #[command(flatten)]
+        running: Running,
+    },
+}
+
 /// How to print.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Output {
@@ -115,6 +137,40 @@ pub(crate) async fn issuer(command_: Issuer) -> anyhow::Result<ExitCode> {
             file,
             token_file,
         } => test(&file.config, &name, token_file).await,
+    }
+}
+
+/// `stintd notify test`: 7 if the receiver did not take it.
+pub(crate) async fn notify(command: Notify) -> anyhow::Result<ExitCode> {
+    let Notify::Test { name, running } = command;
+    let body = json!({ "name": name });
+    let (status, answer) =
+        match doctor::ask_patiently(&running.socket()?, "/v1/notify/test", &body).await {
+            Ok(answered) => answered,
+            Err(error @ Unreached { .. }) => {
+                crate::say(&format!("error     {error}"));
+                return Ok(ExitCode::from(UNREACHABLE));
+            }
+        };
+    let text = |name: &str| answer.get(name).and_then(Value::as_str).unwrap_or_default();
+    match (status, answer.get("sent").and_then(Value::as_bool)) {
+        (200, Some(true)) => {
+            crate::say(&format!(
+                "ok        the receiver of [notify.{name}] took a test"
+            ));
+            Ok(ExitCode::SUCCESS)
+        }
+        (200, _) => {
+            crate::say(&format!(
+                "error     [notify.{name}] did not take a test: {}",
+                text("why")
+            ));
+            Ok(ExitCode::from(UNREACHABLE))
+        }
+        _ => {
+            crate::say(&format!("error     {}", text("detail")));
+            Ok(ExitCode::from(USAGE))
+        }
     }
 }
 
@@ -170,11 +226,7 @@ fn token(path: PathBuf) -> anyhow::Result<Secret<String>> {
 }
 
 async fn command(running: &Running, path: &str, body: &Value) -> anyhow::Result<ExitCode> {
-    let socket = match &running.socket {
-        Some(socket) => socket.clone(),
-        None => Config::load(&running.file.config)?.config.ops.socket,
-    };
-    let (status, answer) = match doctor::ask(&socket, path, Some(body)).await {
+    let (status, answer) = match doctor::ask(&running.socket()?, path, Some(body)).await {
         Ok(answered) => answered,
         Err(error @ Unreached { .. }) => {
             crate::say(&format!("error     {error}"));

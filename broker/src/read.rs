@@ -28,14 +28,14 @@ pub enum ReadError {
 }
 
 impl Broker {
-    /// Header and body of entry `seq`, exact bytes; no body if it was erased. `uid` reads it.
+    /// Header and body of entry `seq`, exact bytes; no body if it was erased. `reader` reads it: `local:UID`, or a person.
     ///
     /// # Errors
     /// [`ReadError`].
     pub async fn read_entry(
         &self,
         seq: u64,
-        uid: u32,
+        reader: &str,
     ) -> Result<(Vec<u8>, Option<Vec<u8>>), ReadError> {
         let found = self.ledger.prove(seq).await?;
         let bodies = self.store.bodies(signed(seq), signed(seq + 1)).await?;
@@ -48,17 +48,16 @@ impl Broker {
         }
         if body.is_some() {
             self.ledger
-                .record(self.reading(seq, uid), None, Vec::new())
+                .record(self.reading(seq, reader), None, Vec::new())
                 .await?;
         }
         Ok((found.proof.extra.unwrap_or_default(), body))
     }
 
-    fn reading(&self, seq: u64, uid: u32) -> Entry {
-        let id = format!("local:{uid}");
-        let actor = self.ledger.subject(&id);
+    fn reading(&self, seq: u64, reader: &str) -> Entry {
+        let actor = self.ledger.subject(reader);
         let mut body = Map::new();
-        let who = json!({ "id": id, "open": actor.open.to_string() });
+        let who = json!({ "id": reader, "open": actor.open.to_string() });
         body.insert("actor".to_owned(), who);
         let read = Admin {
             n: None,

@@ -16,6 +16,7 @@ use crate::authenticate::crypto;
 use crate::authenticate::register::Filing;
 use crate::clock::Clock;
 use crate::config::{self, Config};
+use crate::console;
 use crate::http::guard::{Hosts, Proxies, guarded, introduced};
 use crate::http::listen::phase::Phase;
 use crate::http::listen::tls::{ClientCerts, Tls};
@@ -23,8 +24,10 @@ use crate::http::listen::{Bounds, Listener};
 use crate::http::{self, evidence, observe, problem::Failure};
 use crate::issue::Broker;
 use crate::ledger;
+use crate::ledger::erase::Keeper;
 use crate::ledger::witnesses::Witnesses;
 use crate::limits::evidence::FailedEvidence;
+use crate::notify::Notifier;
 use crate::policies::{self, Refused, Reload};
 use crate::sinks::{self, Sinks};
 use crate::skew;
@@ -43,6 +46,8 @@ pub struct App {
     pub settings: serde_json::Value,
     /// Since when `/readyz` reads what it reads.
     pub(crate) memory: http::health::Memory,
+    /// Pages that are told what changes.
+    pub(crate) streams: console::events::Streams,
     /// Who is sent the ledger.
     pub sinks: Sinks,
     /// How long a caller waits for an answer.
@@ -205,6 +210,8 @@ pub struct Service {
     senders: Vec<sinks::Sender>,
     witnesses: Witnesses,
     watch_policies: bool,
+    /// What becomes of bodies that were kept long enough, and this replica's name.
+    keeping: (config::KeepBodies, String),
     front: Front,
 }
 
@@ -250,6 +257,7 @@ impl Front {
         let router = evidence::limited(router, Arc::clone(&self.failed));
         let router = guarded(router, self.hosts.clone());
         let router = observe::observed(router, &app.broker, Some(app.request_timeout));
+        let router = router.layer(axum::Extension(phase.clone()));
         let proxies = Proxies::new(Arc::clone(&self.trusted), self.client_cert);
         Listener {
             router: introduced(router, proxies),
@@ -299,6 +307,10 @@ impl Service {
         doors: Doors,
     ) -> Result<Self, StartError> {
         let watch_policies = config.policy.reload == config::Reload::Watch;
+        let keeping = (
+            config.ledger.keep_bodies.clone(),
+            config.ledger.node.clone(),
+        );
         crypto::install()?;
         let front = Front::new(&config, clock.as_ref())?;
         let Built {
@@ -331,6 +343,7 @@ impl Service {
             senders,
             witnesses,
             watch_policies,
+            keeping,
             front,
         })
     }
@@ -346,6 +359,7 @@ impl Service {
             senders,
             witnesses,
             front,
+            keeping: (keep, node),
             watch_policies,
         } = self;
         let mut chores = JoinSet::new();
@@ -354,9 +368,15 @@ impl Service {
         chores.spawn(Arc::clone(&app).follow_policies());
         chores.spawn(Arc::clone(&app).watch_storage());
         chores.spawn(Arc::clone(&app).watch_clock());
+        chores.spawn(Arc::clone(&app).tell_of_changes());
         chores.spawn(trust::keep(Arc::clone(&app.broker), filings));
         chores.spawn(witnesses.run());
+        let broker = Arc::clone(&app.broker);
+        chores.spawn(Keeper { broker, keep, node }.run());
         for sender in senders {
+            chores.spawn(sender.run());
+        }
+        for sender in Notifier::senders(&app.broker) {
             chores.spawn(sender.run());
         }
         if watch_policies {
@@ -367,7 +387,8 @@ impl Service {
         }
         app.broker.roster.warm_up(app.broker.clock.now());
         let mut open = JoinSet::new();
-        let router = http::public(Arc::clone(&app)).merge(doors.extra);
+        let router = http::public(Arc::clone(&app)).layer(axum::Extension(phase.clone()));
+        let router = router.merge(doors.extra);
         open.spawn(front.api(router, &app, &phase).tcp(doors.api));
         if let Some(ops) = doors.ops {
             let router = http::ops(Arc::clone(&app));

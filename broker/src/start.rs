@@ -36,7 +36,7 @@ use crate::ledger::{self, Committer, Deriver, Ledger, OpenError, Pin, Scrubber, 
 use crate::limits::CallerLimits;
 use crate::limits::turns::Turns;
 use crate::noise::Noise;
-use crate::notify::Notifier;
+use crate::notify::{Notifier, NotifyError};
 use crate::people::{self, People};
 use crate::policies::{self, Policies, Refused};
 use crate::serve::App;
@@ -137,6 +137,9 @@ pub enum StartError {
     /// A sink cannot be set up.
     #[error(transparent)]
     Sink(#[from] sinks::SinkError),
+    /// A receiver of notices cannot be set up.
+    #[error(transparent)]
+    Notify(#[from] NotifyError),
     /// The store does not open.
     #[error(transparent)]
     Store(#[from] store::Error),
@@ -248,6 +251,12 @@ pub async fn build(
     let (door, ticks) = (opened.ledger.clone(), Arc::clone(&clock));
     let witnesses = watchers.watch(door, ticks, Arc::clone(&metrics), &config.ledger.node);
     let (sinks, senders) = Sinks::build(&config.sinks, &ground)?;
+    let notifier = Notifier::new(
+        std::mem::take(&mut config.notify),
+        &config.approval,
+        (config.server.url.as_str(), &config.ledger.node),
+        Arc::clone(&clock),
+    )?;
     let broker = Broker {
         clock,
         roster,
@@ -262,7 +271,7 @@ pub async fn build(
         metrics,
         noise,
         people,
-        notifier: Notifier::default(),
+        notifier,
         deliveries: Deliveries::default(),
         nonces,
     };
@@ -271,6 +280,7 @@ pub async fn build(
         policy_dir: config.policy.dir,
         settings,
         memory: crate::http::health::Memory::default(),
+        streams: crate::console::events::Streams::default(),
         sinks,
         request_timeout: duration(config.server.request_timeout),
     };

@@ -6,10 +6,12 @@
 
 pub(crate) mod copy;
 pub(crate) mod cursors;
+pub mod deferrals;
 pub mod derived;
 pub(crate) mod engine;
 pub mod erase;
 pub mod issuers;
+pub mod lists;
 pub mod look;
 pub(crate) mod moved;
 pub mod nodes;
@@ -20,6 +22,7 @@ pub mod passkeys;
 pub mod people;
 pub mod place;
 pub mod policies;
+pub mod prune;
 pub mod requests;
 pub mod retries;
 pub mod sessions;
@@ -43,6 +46,7 @@ use engine::{Readers, postgres, query, sqlite};
 pub use issuers::FetchRow;
 use moved::Moved;
 pub use nodes::CloseRow;
+pub use notices::NoticeRow;
 use place::{Lock, PlaceError};
 pub use policies::PolicyRow;
 pub use requests::RequestRow;
@@ -58,6 +62,8 @@ pub use votes::VoteRow;
 pub enum Write {
     /// Guard: a node's mark of what it handed out still stands where it was thought to.
     Close(CloseRow),
+    /// Guard: what lets whoever asked come back for the answer.
+    Deferral(deferrals::Change),
     /// Effect: the task was refused something.
     Deny(String),
     /// Effect: tiles, index and the standing set, which anybody can make again from the entries.
@@ -91,6 +97,8 @@ pub enum Write {
     People(people::Change),
     /// Effect: the files of a policy set, by hash.
     PolicySet(PolicyRow),
+    /// Effect: the log begins later from now on; the entry says where.
+    Pruned,
     /// Guard: the first replay of this evidence; later ones are only counted.
     Replayed(String),
     /// Guard: the request stood and does not any more.
@@ -99,6 +107,8 @@ pub enum Write {
     Retry(RetryRow),
     /// Guard: the evidence was not used before, or may be used again by its prover.
     Spend(SpentRow),
+    /// Effect: a part of what was archived goes.
+    Sweep(Box<prune::SweepRow>),
     /// Guard: the vote is this person's first of its sort, on a request that stands and had no other vote meanwhile.
     Vote(VoteRow),
     /// Guard: the request has just the votes that were judged (`votes` of its row), and still stands.

@@ -200,7 +200,12 @@ impl Broker {
             scope: target.scope(),
         };
         let entry = self.act(what.into(), &target, &act);
-        let seq = self.ledger.record(entry, None, Vec::new()).await?.seq();
+        let alarm = self.sounded(
+            "Evidence is frozen: nothing is granted on it",
+            &target,
+            &act,
+        );
+        let seq = self.ledger.record(entry, None, alarm).await?.seq();
         tracing::warn!(?target, uid = act.uid, seq, "frozen");
         Ok(Done::Recorded(seq))
     }
@@ -217,11 +222,24 @@ impl Broker {
                 scope: target.scope(),
             };
             let entry = self.act(what.into(), &target, &act);
-            let seq = self.ledger.record(entry, None, Vec::new()).await?.seq();
+            let alarm = self.sounded("Evidence counts again", &target, &act);
+            let seq = self.ledger.record(entry, None, alarm).await?.seq();
             tracing::warn!(?target, uid = act.uid, seq, "unfrozen");
             done = Done::Recorded(seq);
         }
         Ok(done)
+    }
+
+    /// The notices of a freeze, or of its end.
+    fn sounded(&self, title: &str, target: &Target, act: &Act) -> Vec<Write> {
+        let whose = match target {
+            Target::All => "all issuers".to_owned(),
+            Target::Issuer(name) => format!("issuer {name}"),
+        };
+        let by = format!("local:{}", act.uid);
+        let mut lines = vec![("Whose", whose.as_str()), ("By", &by)];
+        lines.extend(Some(("Why", act.reason.as_str())).filter(|(_, why)| !why.is_empty()));
+        self.notifier.alarm("freeze", title, &lines)
     }
 
     /// Lets new keys of an issuer count again, after too many changes.

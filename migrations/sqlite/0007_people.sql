@@ -57,6 +57,9 @@ CREATE TABLE passkey (
 CREATE INDEX passkey_person ON passkey (log, person);
 
 -- What an ask on hold needs besides: to be judged with its votes, and to be shown.
+-- The account that started the run: whose it is may be known later.
+ALTER TABLE request ADD COLUMN issuer TEXT NOT NULL DEFAULT '';
+ALTER TABLE request ADD COLUMN starter TEXT NOT NULL DEFAULT '';
 ALTER TABLE request ADD COLUMN pol TEXT NOT NULL DEFAULT '';
 ALTER TABLE request ADD COLUMN own TEXT NOT NULL DEFAULT '[]';      -- JSON: persons who may not vote
 ALTER TABLE request ADD COLUMN question TEXT NOT NULL DEFAULT '{}'; -- JSON: the query as recorded
@@ -94,15 +97,27 @@ CREATE TABLE request_seen (
   PRIMARY KEY (log, request, person)
 ) STRICT, WITHOUT ROWID;
 
+-- Thumbprints of the keys that asked: each may watch the request, long after its token is over.
+CREATE TABLE request_key (
+  log     TEXT    NOT NULL,
+  request TEXT    NOT NULL,
+  key     TEXT    NOT NULL,
+  until   INTEGER NOT NULL,
+  PRIMARY KEY (log, request, key)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX request_key_until ON request_key (log, until);
+
 -- Deferral codes of the token endpoint, by hash.
 CREATE TABLE deferral (
   log     TEXT    NOT NULL,
   hash    TEXT    NOT NULL,
   request TEXT    NOT NULL,
   client  TEXT    NOT NULL, -- SPIFFE ID
-  key     TEXT,             -- thumbprint of the key that asked
+  key     TEXT    NOT NULL, -- thumbprint of the key that asked
   form    TEXT    NOT NULL, -- JSON: the ask as its form said it
   asked   INTEGER NOT NULL, -- the newest poll
+  pace    INTEGER NOT NULL, -- seconds between two polls
+  hasty   INTEGER NOT NULL DEFAULT 0, -- how many came too soon
   until   INTEGER NOT NULL,
   state   TEXT    NOT NULL, -- open spent cancelled
   PRIMARY KEY (log, hash)
@@ -113,25 +128,48 @@ CREATE INDEX deferral_until ON deferral (log, until);
 -- Notices that are to be delivered; a row goes when it was, or when its time is over.
 CREATE TABLE notice (
   log     TEXT    NOT NULL,
-  id      TEXT    NOT NULL, -- ent_…
   target  TEXT    NOT NULL, -- name of the `[notify.NAME]`
+  id      TEXT    NOT NULL, -- what is said of what: nothing is said twice
+  topic   TEXT    NOT NULL, -- request decided alarm
+  who     TEXT    NOT NULL, -- whose: a burst of one is one message
   request TEXT,
   body    TEXT    NOT NULL, -- JSON: what is said, in no format yet
   due     INTEGER NOT NULL,
   until   INTEGER NOT NULL,
   tries   INTEGER NOT NULL DEFAULT 0,
-  holder  TEXT    NOT NULL DEFAULT '', -- the node that sends it just now
-  held    INTEGER NOT NULL DEFAULT 0,
+  parcel  TEXT    NOT NULL DEFAULT '', -- the message it goes out with, from the first try on
+  rest    TEXT,             -- JSON: whom that message did not reach yet, where it has several receivers
   error   TEXT,
-  PRIMARY KEY (log, id)
+  PRIMARY KEY (log, target, id)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX notice_due ON notice (log, due);
--- The last delivery of each target, good and bad.
+CREATE INDEX notice_request ON notice (log, request);
+-- Messages that were delivered, for an hour: what a burst and a cap are counted by.
+CREATE TABLE notice_sent (
+  log    TEXT    NOT NULL,
+  target TEXT    NOT NULL,
+  parcel TEXT    NOT NULL,
+  topic  TEXT    NOT NULL,
+  who    TEXT    NOT NULL,
+  at     INTEGER NOT NULL,
+  PRIMARY KEY (log, target, parcel)
+) STRICT, WITHOUT ROWID;
+-- Each target: the replica that has its turn, and the last delivery, good and bad.
 CREATE TABLE notice_target (
   log    TEXT    NOT NULL,
   target TEXT    NOT NULL,
+  holder TEXT    NOT NULL DEFAULT '',
+  held   INTEGER NOT NULL DEFAULT 0, -- until when
   sent   INTEGER,
   failed INTEGER,
   error  TEXT,
   PRIMARY KEY (log, target)
 ) STRICT, WITHOUT ROWID;
+
+-- What the lists on the pages find by. Which grants live is asked of their own table; all else of the index, which is
+-- written behind the commit.
+ALTER TABLE granted ADD COLUMN action TEXT NOT NULL DEFAULT '';
+CREATE INDEX granted_until ON granted (log, until);
+CREATE INDEX task_opened ON task (log, opened, id);
+CREATE INDEX request_opened ON request (log, opened, id);
+CREATE INDEX ledger_index_subj ON ledger_index (log, subj, kind, seq) WHERE subj IS NOT NULL;
+CREATE INDEX ledger_index_task ON ledger_index (log, task_id, seq) WHERE task_id IS NOT NULL;

@@ -106,42 +106,87 @@ impl PolicySet {
     #[must_use]
     pub fn test(&self) -> TestReport {
         let mut report = TestReport::default();
-        for (path, bytes) in self
-            .files()
-            .iter()
-            .filter(|(path, _)| path.starts_with("tests/"))
-        {
-            let text = String::from_utf8_lossy(bytes);
-            let suite = match Suite::read(&text) {
-                Ok(suite) => suite,
-                Err((offset, said)) => {
-                    report.findings.push(Finding::error(
-                        "P18",
-                        Place::at(path, &text, offset),
-                        said,
-                    ));
-                    continue;
-                }
-            };
-            for name in suite.cases() {
-                let place = Place::at(path, &text, suite.offset(&text, name));
-                match suite.case(self, name) {
-                    Ok(cases) => cases
-                        .iter()
-                        .for_each(|case| report.run(self, name, &place, case)),
-                    Err(said) => {
-                        let said = format!("case \"{name}\": {said}");
-                        report.findings.push(Finding::error("P18", place, said));
-                    }
-                }
-            }
+        for (path, text) in self.test_files() {
+            report.file(self, path, &text);
         }
         report.results.sort_by(|a, b| a.place.cmp(&b.place));
         report
     }
+
+    /// Runs the cases of one test file that is not of this set: to try what an ask would come to. Nothing is granted.
+    #[must_use]
+    pub fn test_draft(&self, text: &str) -> TestReport {
+        let mut report = TestReport::default();
+        report.file(self, "draft", text);
+        report
+    }
+
+    /// Every case of `tests/*.toml`, each as a file of its own: something to begin a draft with.
+    #[must_use]
+    pub fn drafts(&self) -> Vec<Drafted> {
+        let mut drafts = Vec::new();
+        for (path, text) in self.test_files() {
+            let Ok(suite) = Suite::read(&text) else {
+                continue;
+            };
+            let drafted = suite.cases().filter_map(|name| {
+                Some(Drafted {
+                    file: path.to_owned(),
+                    line: Place::at(path, &text, suite.offset(&text, name)).line,
+                    name: name.to_owned(),
+                    text: suite.alone(name)?,
+                })
+            });
+            drafts.extend(drafted);
+        }
+        drafts.sort_by(|a, b| (&a.file, a.line).cmp(&(&b.file, b.line)));
+        drafts
+    }
+
+    fn test_files(&self) -> impl Iterator<Item = (&str, std::borrow::Cow<'_, str>)> {
+        let tests = |(path, _): &(&str, &[u8])| path.starts_with("tests/");
+        let files = self.files().iter().filter(tests);
+        files.map(|(path, bytes)| (path, String::from_utf8_lossy(bytes)))
+    }
+}
+
+/// A case as a test file of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Drafted {
+    /// The file it stands in.
+    pub file: String,
+    /// Its line there, from 1.
+    pub line: usize,
+    /// Its name.
+    pub name: String,
+    /// TOML.
+    pub text: String,
 }
 
 impl TestReport {
+    fn file(&mut self, set: &PolicySet, path: &str, text: &str) {
+        let suite = match Suite::read(text) {
+            Ok(suite) => suite,
+            Err((offset, said)) => {
+                let place = Place::at(path, text, offset);
+                self.findings.push(Finding::error("P18", place, said));
+                return;
+            }
+        };
+        for name in suite.cases() {
+            let place = Place::at(path, text, suite.offset(text, name));
+            match suite.case(set, name) {
+                Ok(cases) => cases
+                    .iter()
+                    .for_each(|case| self.run(set, name, &place, case)),
+                Err(said) => {
+                    let said = format!("case \"{name}\": {said}");
+                    self.findings.push(Finding::error("P18", place, said));
+                }
+            }
+        }
+    }
+
     fn run(&mut self, set: &PolicySet, name: &str, place: &Place, case: &Case) {
         let receipt = case.with_query(|query: &Query<'_>| set.explain(query));
         self.decided
@@ -232,4 +277,34 @@ fn compare(expect: &Expect, receipt: &DecisionReceipt, now: Timestamp) -> Vec<St
         Json::from(view.next_action.kind),
     );
     failures
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::set::{PolicySet, sample};
+
+    #[test]
+    fn each_case_is_a_file_that_comes_to_the_same() {
+        let set = PolicySet::from_files(sample()).unwrap();
+        let drafts = set.drafts();
+        assert!(drafts.len() > 6, "{drafts:#?}");
+        for draft in drafts {
+            let report = set.test_draft(&draft.text);
+            assert!(
+                report.ran() > 0 && report.passed(),
+                "{}\n{:#?}",
+                draft.text,
+                report.findings()
+            );
+        }
+    }
+
+    #[test]
+    fn a_draft_that_cannot_be_read_says_where() {
+        let set = PolicySet::from_files(sample()).unwrap();
+        let report = set.test_draft("now = 2027-03-01T10:00:00Z\n[caller\n");
+        let findings = report.findings();
+        assert_eq!(findings.len(), 1);
+        assert_eq!(findings.first().map(crate::Finding::line), Some(2));
+    }
 }

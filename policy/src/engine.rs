@@ -272,6 +272,19 @@ pub(crate) struct Fault {
 }
 
 impl Engine {
+    /// Each action that is in a group, with the groups and itself.
+    pub(crate) fn action_groups(&self) -> HashMap<Uid, BTreeSet<Uid>> {
+        schema::action_groups(&self.schema)
+    }
+
+    /// Who can ask for the action, and of what: types of principals and resources.
+    pub(crate) fn pairs_of(&self, action: &Uid) -> Vec<(String, String)> {
+        let environments = self.schema.request_envs();
+        let of_it = environments.filter(|it| slice::our_uid(it.action()).as_ref() == Some(action));
+        let pairs = of_it.map(|it| (it.principal().to_string(), it.resource().to_string()));
+        pairs.collect()
+    }
+
     /// The action by its canonical name: the operator's, else Stint's own of that name.
     pub(crate) fn resolve_action(&self, action: &ActionId) -> Option<ActionId> {
         let exact = |uid: &Uid| self.actions.contains_key(uid).then(|| uid.clone());

@@ -9,6 +9,7 @@
 
 mod annotation;
 mod ballot;
+mod catalogue;
 mod check;
 mod claims;
 mod context;
@@ -32,7 +33,8 @@ mod spiffe;
 mod time;
 mod uid;
 
-pub use check::{CaseResult, TestReport};
+pub use catalogue::{ApprovalOffer, ForbidOffer, Offer, PermitOffer, ResourceOffer};
+pub use check::{CaseResult, Drafted, TestReport};
 pub use claims::{ExtraType, Yields};
 pub use decide::Grant;
 pub use decision::{Decision, Detail, Limits, Need, PolicyHash, Quorum, Reasons, Verdict, Why};
@@ -49,7 +51,7 @@ pub use query::{
     Input, Kind, PersonId, Principal, Query, Task, TaskSource, Value, Vote, Want,
 };
 pub use replay::{Recorded, ReplayError};
-pub use set::{Files, PolicySet, sample, schema};
+pub use set::{Files, PolicyPlace, PolicySet, sample, schema};
 pub use spiffe::{SpiffeId, SpiffeIdError};
 pub use time::{Seconds, TimeError, Timestamp};
 pub use uid::{ActionId, Resource, Resources, UidError};

@@ -9,6 +9,7 @@ use serde_json::{Map, Value as Json};
 use thiserror::Error;
 
 use crate::decision::Verdict;
+use crate::explain::DecisionReceipt;
 use crate::id::TaskId;
 use crate::query::{
     AskDigest, Attributes, Binding, Ceiling, Claims, Consent, CredentialKind, GroupName, History,
@@ -160,6 +161,13 @@ impl Recorded {
 }
 
 impl PolicySet {
+    /// What this set says to a recorded ask today, whichever set it was asked of: its facts and votes as they were.
+    #[must_use]
+    pub fn explain_recorded(&self, recorded: &Recorded) -> DecisionReceipt {
+        let (caller, subject) = (recorded.known_caller(), recorded.known_subject());
+        self.explain(&recorded.query(&caller, subject.as_ref()))
+    }
+
     /// Judges a recorded ask again.
     ///
     /// # Errors

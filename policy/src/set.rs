@@ -1,6 +1,6 @@
 //! A policy set in force: its files, its address, its compiled rules.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use data_encoding::BASE64URL_NOPAD;
 use ring::digest::{SHA256, digest};
@@ -210,6 +210,30 @@ impl PolicySet {
         Uid::new("Stint::Group", name).is_some_and(|group| self.engine.store.get(&group).is_some())
     }
 
+    /// Workloads and agents that these groups own, by `entities.json`: their SPIFFE IDs.
+    #[must_use]
+    pub fn owned_by(&self, groups: &BTreeSet<String>) -> Vec<String> {
+        let machine = |uid: &Uid| matches!(uid.type_name(), "Stint::Workload" | "Stint::Agent");
+        let listed = self.engine.store.iter().filter(|(uid, _)| machine(uid));
+        let owned = listed.filter(|(_, listed)| {
+            let owner = listed.links.get("owner");
+            owner.is_some_and(|owner| groups.contains(owner.id()))
+        });
+        let mut owned: Vec<String> = owned.map(|(uid, _)| uid.id().to_owned()).collect();
+        owned.sort();
+        owned
+    }
+
+    /// Each policy: its id, whose it is, its file and its first line.
+    pub fn policies(&self) -> impl Iterator<Item = PolicyPlace<'_>> {
+        self.engine.rules.iter().map(|rule| PolicyPlace {
+            id: &rule.id,
+            owner: rule.annotations.owner.as_deref(),
+            file: &rule.place.file,
+            line: rule.place.line,
+        })
+    }
+
     /// The name of the group that owns a workload or agent, by `entities.json`.
     #[must_use]
     pub fn owner_of(&self, id: &SpiffeId) -> Option<String> {
@@ -229,6 +253,19 @@ impl PolicySet {
             });
         listed.into_iter().next()
     }
+}
+
+/// Where a policy stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PolicyPlace<'a> {
+    /// Its id.
+    pub id: &'a str,
+    /// The group of its `@owner`.
+    pub owner: Option<&'a str>,
+    /// Its file.
+    pub file: &'a str,
+    /// Its first line, from 1.
+    pub line: usize,
 }
 
 const OURS: &str = "stint.cedarschema";

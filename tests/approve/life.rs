@@ -14,12 +14,16 @@ async fn nobody_decides_what_has_expired() {
     let ballot = dana.ballot(&held.request, &yes(&code)).await.json();
     broker.clock.advance(3_601);
     let dana = approver(&broker, "dana").await;
-    dana.sign(&held.request, &ballot)
-        .await
-        .refused(Code::FactsChanged);
-    dana.ballot(&held.request, &yes(&code))
-        .await
-        .refused(Code::AlreadyDecided);
+    drop(
+        dana.sign(&held.request, &ballot)
+            .await
+            .refused(Code::FactsChanged),
+    );
+    drop(
+        dana.ballot(&held.request, &yes(&code))
+            .await
+            .refused(Code::AlreadyDecided),
+    );
     let anew = deploy(&broker).x509().await.held();
     assert!(anew.created);
     assert_ne!(anew.request, held.request);
@@ -34,7 +38,7 @@ async fn a_no_answers_the_same_ask_for_a_while() {
         .await
         .says(&held.request, &no())
         .await;
-    deploy(&broker).x509().await.refused(Code::DeniedByHuman);
+    drop(deploy(&broker).x509().await.refused(Code::DeniedByHuman));
     // Another ask is another request.
     let other = deploy(&broker).ttl(300).x509().await.held();
     assert!(other.created);
@@ -55,13 +59,15 @@ async fn an_approval_ends_and_the_next_ask_waits_again() {
         &json!({ "vote": "yes", "match_code": code, "lasts_s": 60 }),
     )
     .await;
-    deploy(&broker).x509().await.granted();
+    drop(deploy(&broker).x509().await.granted());
     broker.clock.advance(61);
     let anew = deploy(&broker).x509().await.held();
     assert!(anew.created);
-    dana.ballot(&held.request, &no())
-        .await
-        .refused(Code::AlreadyDecided);
+    drop(
+        dana.ballot(&held.request, &no())
+            .await
+            .refused(Code::AlreadyDecided),
+    );
     broker.finish().await;
 }
 
@@ -79,7 +85,7 @@ async fn a_single_use_is_used_once() {
     let code = held.match_code.unwrap();
     let dana = approver(&broker, "dana").await;
     dana.says(&held.request, &yes(&code)).await;
-    deploy(&broker).x509().await.granted();
+    drop(deploy(&broker).x509().await.granted());
     let anew = deploy(&broker).x509().await.held();
     assert!(anew.created);
     assert_ne!(anew.request, held.request);
@@ -105,10 +111,10 @@ async fn policy_is_asked_again_when_it_is_redeemed() {
     let lee = approver(&broker, "lee").await;
     let cast = lee.says(&held.request, &yes(&code)).await;
     assert_eq!(cast.json()["state"], "approved", "{}", cast.text());
-    deploy(&broker).x509().await.granted();
+    drop(deploy(&broker).x509().await.granted());
     broker.write_policy("web.cedar", &web.replace("456789", "456780"));
     assert_eq!(broker.reload().await.status, 200);
-    deploy(&broker).x509().await.refused(Code::Denied);
+    drop(deploy(&broker).x509().await.refused(Code::Denied));
     broker.finish().await;
 }
 
@@ -122,11 +128,13 @@ async fn too_many_may_not_wait() {
         assert!(deploy(&broker).ttl(ttl).x509().await.held().created);
     }
     let size = broker.size().await;
-    deploy(&broker)
-        .ttl(103)
-        .x509()
-        .await
-        .refused(Code::TooManyOpen);
+    drop(
+        deploy(&broker)
+            .ttl(103)
+            .x509()
+            .await
+            .refused(Code::TooManyOpen),
+    );
     assert_eq!(broker.size().await, size, "nothing was recorded");
     assert!(!deploy(&broker).ttl(102).x509().await.held().created);
     broker.finish().await;

@@ -52,16 +52,20 @@ async fn what_is_not_signed_as_it_stands_is_no_vote() {
         assert_eq!(answer.json()["code"], code, "{what}: {}", answer.text());
     }
     let elsewhere = dana.cast(&other.request, &vote).await;
-    elsewhere.refused(Code::FactsChanged);
+    drop(elsewhere.refused(Code::FactsChanged));
     // The nonce is dana's, whoever sends it.
-    lee.cast(&held.request, &signed(&lee.passkey, &ballot))
-        .await
-        .refused(Code::FactsChanged);
+    drop(
+        lee.cast(&held.request, &signed(&lee.passkey, &ballot))
+            .await
+            .refused(Code::FactsChanged),
+    );
     assert_eq!(broker.size().await, size, "nothing was recorded");
     assert_eq!(dana.cast(&held.request, &vote).await.status, 201);
-    dana.cast(&held.request, &vote)
-        .await
-        .refused(Code::NotEligible);
+    drop(
+        dana.cast(&held.request, &vote)
+            .await
+            .refused(Code::NotEligible),
+    );
     broker.finish().await;
 }
 
@@ -76,30 +80,38 @@ async fn another_key_or_an_unverified_hand_is_no_vote() {
     let size = broker.size().await;
     let stranger = Passkey::new("localhost", URL);
     for passkey in [&stranger, &lee.passkey] {
-        dana.sign_with(passkey, &held.request, &ballot)
-            .await
-            .refused(Code::InvalidField);
+        drop(
+            dana.sign_with(passkey, &held.request, &ballot)
+                .await
+                .refused(Code::InvalidField),
+        );
     }
     let mut foreign = ballot.clone();
     foreign["challenge"] = json!(BASE64URL_NOPAD.encode(&[9; 32]));
-    dana.sign(&held.request, &foreign)
-        .await
-        .refused(Code::InvalidField);
+    drop(
+        dana.sign(&held.request, &foreign)
+            .await
+            .refused(Code::InvalidField),
+    );
     let elsewhere = dana.passkey.on("https://evil.example");
     let vote = signed(&elsewhere, &ballot);
     let path = format!("/v1/requests/{}/votes", held.request);
-    dana.person
-        .post(&path, &vote)
-        .await
-        .refused(Code::InvalidField);
+    drop(
+        dana.person
+            .post(&path, &vote)
+            .await
+            .refused(Code::InvalidField),
+    );
     let untouched = elsewhere.on(URL).unverified();
     let vote = signed(&untouched, &ballot);
-    dana.person
-        .post(&path, &vote)
-        .await
-        .refused(Code::InvalidField);
+    drop(
+        dana.person
+            .post(&path, &vote)
+            .await
+            .refused(Code::InvalidField),
+    );
     assert_eq!(broker.size().await, size, "nothing was recorded");
-    deploy(&broker).x509().await.held();
+    drop(deploy(&broker).x509().await.held());
     broker.finish().await;
 }
 
@@ -110,17 +122,23 @@ async fn the_match_code_has_three_tries() {
     let code = held.match_code.unwrap();
     let wrong = if code == "000" { "001" } else { "000" };
     let dana = approver(&broker, "dana").await;
-    dana.ballot(&held.request, &json!({ "vote": "yes" }))
-        .await
-        .refused(Code::InvalidField);
-    for _ in 0..3 {
-        dana.ballot(&held.request, &yes(wrong))
+    drop(
+        dana.ballot(&held.request, &json!({ "vote": "yes" }))
             .await
-            .refused(Code::InvalidField);
+            .refused(Code::InvalidField),
+    );
+    for _ in 0..3 {
+        drop(
+            dana.ballot(&held.request, &yes(wrong))
+                .await
+                .refused(Code::InvalidField),
+        );
     }
-    dana.ballot(&held.request, &yes(&code))
-        .await
-        .refused(Code::NotEligible);
+    drop(
+        dana.ballot(&held.request, &yes(&code))
+            .await
+            .refused(Code::NotEligible),
+    );
     // A no needs none, and another approver has tries of their own.
     let lee = approver(&broker, "lee").await;
     let cast = lee.says(&held.request, &yes(&code)).await;
@@ -142,9 +160,11 @@ async fn words_are_bounded_and_legible() {
         json!("a\nb"),
     ] {
         let choice = json!({ "vote": "no", "note": note });
-        dana.ballot(&held.request, &choice)
-            .await
-            .refused(Code::InvalidField);
+        drop(
+            dana.ballot(&held.request, &choice)
+                .await
+                .refused(Code::InvalidField),
+        );
     }
     let cast = dana.says(&held.request, &no()).await;
     assert_eq!(cast.status, 201, "{}", cast.text());
@@ -162,9 +182,11 @@ async fn without_a_passkey_there_is_no_ballot() {
     let refused = refused.refused(Code::PasskeyRequired);
     assert_eq!(refused.next_action.unwrap().url.as_deref(), Some("/me"));
     let unknown = "/v1/requests/req_00000000000000000000000000/ballot";
-    dana.post(unknown, &yes(&code))
-        .await
-        .refused(Code::NotFound);
+    drop(
+        dana.post(unknown, &yes(&code))
+            .await
+            .refused(Code::NotFound),
+    );
     broker.finish().await;
 }
 

@@ -48,7 +48,7 @@ async fn a_login_without_the_group_signs_for_nothing() {
     let later = broker.signed_in("dana").await;
     let vote = crate::booth::signed(&dana.passkey, &ballot);
     let path = format!("/v1/requests/{}/votes", held.request);
-    later.post(&path, &vote).await.refused(Code::NotEligible);
+    drop(later.post(&path, &vote).await.refused(Code::NotEligible));
     broker.finish().await;
 }
 

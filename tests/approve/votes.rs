@@ -32,9 +32,11 @@ async fn two_are_two_people() {
     let dana = approver(&broker, "dana").await;
     let cast = dana.says(&held.request, &yes(&code)).await;
     assert_eq!(cast.json()["state"], "pending", "{}", cast.text());
-    dana.ballot(&held.request, &yes(&code))
-        .await
-        .refused(Code::NotEligible);
+    drop(
+        dana.ballot(&held.request, &yes(&code))
+            .await
+            .refused(Code::NotEligible),
+    );
     let waiting = deploy(&broker).x509().await.held();
     assert!(!waiting.created);
     assert_eq!(waiting.needs[0].have, 1);
@@ -69,9 +71,11 @@ async fn a_no_ends_it_also_after_a_yes() {
         refused.detail
     );
     assert_eq!(refused.request, Some(held.request.clone()));
-    dana.ballot(&held.request, &no())
-        .await
-        .refused(Code::AlreadyDecided);
+    drop(
+        dana.ballot(&held.request, &no())
+            .await
+            .refused(Code::AlreadyDecided),
+    );
     broker.finish().await;
 }
 
@@ -84,7 +88,7 @@ async fn who_changes_their_mind_ends_it() {
     dana.says(&held.request, &yes(&code)).await;
     let cast = dana.says(&held.request, &no()).await;
     assert_eq!(cast.json()["state"], "denied", "{}", cast.text());
-    deploy(&broker).x509().await.refused(Code::DeniedByHuman);
+    drop(deploy(&broker).x509().await.refused(Code::DeniedByHuman));
     broker.finish().await;
 }
 
@@ -97,9 +101,11 @@ async fn a_vote_shortens_and_never_widens() {
     let dana = approver(&broker, "dana").await;
     let lasting = |seconds: u32| json!({ "vote": "yes", "match_code": code, "lasts_s": seconds });
     for seconds in [0, 29, 601] {
-        dana.ballot(&held.request, &lasting(seconds))
-            .await
-            .refused(Code::InvalidField);
+        drop(
+            dana.ballot(&held.request, &lasting(seconds))
+                .await
+                .refused(Code::InvalidField),
+        );
     }
     let cast = dana.says(&held.request, &lasting(120)).await;
     assert_eq!(cast.status, 201, "{}", cast.text());

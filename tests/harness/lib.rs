@@ -32,6 +32,7 @@ pub mod keys;
 pub mod log;
 pub mod passkey;
 pub mod people;
+pub mod votes;
 
 pub mod after;
 pub mod database;

@@ -82,6 +82,16 @@ impl Passkey {
         Self::of(Pair::Ed25519(pair), rp, origin)
     }
 
+    /// The same from a seed: always the same key and credential, which sign the same bytes the same.
+    #[must_use]
+    pub fn seeded(seed: u8, rp: &str, origin: &str) -> Self {
+        let pair = Ed25519KeyPair::from_seed_unchecked(&[seed; 32]).unwrap();
+        Self {
+            credential: vec![seed; 16],
+            ..Self::of(Pair::Ed25519(pair), rp, origin)
+        }
+    }
+
     /// The same with RS256: always the one published key of 2048 bits, for ring makes none.
     #[must_use]
     pub fn rs256(rp: &str, origin: &str) -> Self {
@@ -156,7 +166,7 @@ impl Passkey {
     pub fn enrol(&self, challenge: &[u8]) -> (Vec<u8>, Vec<u8>, Vec<u8>) {
         let mut data = self.authenticator_data(ATTESTED);
         data.extend(AAGUID);
-        data.extend([0, 32]);
+        data.extend(u16::try_from(self.credential.len()).unwrap().to_be_bytes());
         data.extend(&self.credential);
         data.extend(self.cose());
         let client_data = self.client_data("webauthn.create", challenge);

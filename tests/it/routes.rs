@@ -21,13 +21,11 @@ const OPEN: [&str; 7] = [
 const CLOSED: [&str; 3] = ["/v1/grants", "/v1/decisions", "/v1/whoami"];
 
 /// What is not on this listener, or nowhere.
-const ABSENT: [&str; 20] = [
-    "/",
+const ABSENT: [&str; 18] = [
     "/v1",
     "/v1/",
     "/v1/grants/",
     "/v1/grants/gr_00000000000000000000000000",
-    "/v1/requests/req_00000000000000000000000000",
     "/v1/ledger/bundle",
     "/v1/ledger/bundle?from=0",
     "/v1/policy/reload",

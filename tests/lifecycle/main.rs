@@ -12,4 +12,6 @@ mod backups;
 mod epochs;
 mod erasures;
 mod moves;
+mod prunes;
+mod retention;
 mod rotations;

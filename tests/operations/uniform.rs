@@ -270,7 +270,6 @@ async fn nothing_tells_what_is_there_by_another_name() {
     let like = told(&broker.get("/nothing").await);
     assert_eq!(like.0, 404);
     for path in [
-        "/",
         "/v1",
         "/v1/",
         "/v1/grants/",

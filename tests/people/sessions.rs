@@ -12,12 +12,14 @@ async fn stands(person: &Person<'_>) -> bool {
 
 /// A row that is written in its own time is there once another one is.
 async fn settled(broker: &TestBroker) {
-    broker
-        .ci("acme/web")
-        .ask("deploy", "Environment::staging/web")
-        .x509()
-        .await
-        .granted();
+    drop(
+        broker
+            .ci("acme/web")
+            .ask("deploy", "Environment::staging/web")
+            .x509()
+            .await
+            .granted(),
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

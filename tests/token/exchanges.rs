@@ -241,7 +241,7 @@ async fn what_people_must_approve_is_refused_and_not_parked() {
             .field("csr", &csr)
     };
     let no = (OAuthError::InvalidAuthorizationDetails, "approval_needed");
-    for form in [form(), form().field("completion_mode", "deferred")] {
+    for form in [form(), form().field("completion_mode", "other")] {
         let refused = recorded_no("a hold", &broker, form, no).await;
         assert_eq!(refused.code, Code::ApprovalNeeded);
         assert_eq!(refused.request, None);

@@ -109,11 +109,6 @@ async fn what_is_not_offered_is_refused_clearly() {
             UnsupportedGrantType,
         ),
         (
-            "deferred",
-            with("grant_type", "urn:ietf:params:oauth:grant-type:deferred"),
-            UnsupportedGrantType,
-        ),
-        (
             "no grant type",
             good(&broker).without("grant_type"),
             InvalidRequest,

@@ -22,7 +22,15 @@ async fn both_documents_are_one_and_list_what_is_there() {
             "authorization_endpoint": format!("{URL}/oauth2/authorize"),
             "token_endpoint": format!("{URL}/oauth2/token"),
             "jwks_uri": format!("{URL}/oauth2/jwks"),
-            "grant_types_supported": ["urn:ietf:params:oauth:grant-type:token-exchange"],
+            "revocation_endpoint": format!("{URL}/oauth2/revoke"),
+            "revocation_endpoint_auth_methods_supported": ["none"],
+            "revocation_endpoint_token_type_values_supported":
+                ["urn:ietf:params:oauth:token-type:deferral-code"],
+            "deferred_token_response_supported": true,
+            "grant_types_supported": [
+                "urn:ietf:params:oauth:grant-type:token-exchange",
+                "urn:ietf:params:oauth:grant-type:deferred",
+            ],
             "response_types_supported": ["id_token"],
             "subject_types_supported": ["public"],
             "token_endpoint_auth_methods_supported": ["none"],

@@ -6,6 +6,9 @@ use stint_audit::canonical::canonical;
 use stint_audit::tree::leaf_hash;
 use stint_audit::{Digest, LogKey, Pseudonyms};
 
+use stint_tests::passkey::Passkey;
+use stint_tests::votes::{self, Draft, Person, Votes};
+
 use crate::bend;
 use crate::dice::Dice;
 
@@ -29,10 +32,27 @@ pub(crate) struct Writer<'d> {
     ts: u64,
     tasks: Vec<String>,
     requests: Vec<String>,
+    people: Vec<Person>,
+    /// The seqs that added passkeys, and whose they are.
+    keys: Vec<(u64, usize)>,
+    /// Asks on hold, each with the seqs of the yes it got.
+    held: Vec<(u64, Vec<u64>)>,
+    /// What is still to come of a story with people, the last first.
+    story: Vec<Step>,
     grants: Vec<(u64, String)>,
     /// The key that the log hands over to, and the seq that says so.
     pub(crate) handed: Option<u64>,
     written: Vec<Written>,
+}
+
+/// A step of a story with people.
+#[derive(Clone, Copy)]
+enum Step {
+    Ask,
+    Enrol,
+    Grant,
+    Retire,
+    Vote,
 }
 
 impl Writer<'_> {
@@ -44,6 +64,10 @@ impl Writer<'_> {
             ts: 1_795_305_600_000,
             tasks: Vec::new(),
             requests: Vec::new(),
+            people: people(),
+            keys: Vec::new(),
+            held: Vec::new(),
+            story: story(dice),
             grants: Vec::new(),
             handed: None,
             written: Vec::new(),
@@ -120,11 +144,15 @@ impl Writer<'_> {
         if seq == 1 {
             return self.policy(seq, None);
         }
+        if !self.story.is_empty() && !self.dice.once_in(6) {
+            let step = self.story.pop().unwrap_or(Step::Ask);
+            return self.step(step, seq);
+        }
         match self.dice.below(24) {
             0..=6 => self.granted(seq),
             7 => self.denied(seq),
             8 => self.requested(seq),
-            9 => self.voted(seq),
+            9 if self.dice.once_in(6) => self.voted(seq),
             10 => self.closing(seq),
             11 => self.task(seq),
             12 => self.withdrawn(seq),
@@ -153,7 +181,7 @@ impl Writer<'_> {
         if self.dice.once_in(6) {
             what["parent"] = json!(self.a_task(seq + 1));
         }
-        if let Some(request) = self.requests.last().filter(|_| self.dice.once_in(8)) {
+        if let Some(request) = self.requests.last().filter(|_| self.dice.once_in(40)) {
             what["request"] = json!(request);
             what["votes"] = json!(1);
         }
@@ -168,6 +196,107 @@ impl Writer<'_> {
         header.insert("subj".into(), json!(subject));
         header.insert("pol".into(), json!(self.a_pol()));
         (header, body)
+    }
+
+    /// People and their passkeys, asks on hold, votes and what is granted on them.
+    fn step(&mut self, step: Step, seq: u64) -> (Map<String, Value>, Value) {
+        let votes = Votes::new(ORIGIN, [7; 32], self.a_pol());
+        let person = self.dice.index(self.people.len());
+        let (key, whose) = self.keys.last().copied().unwrap_or((1, person));
+        let draft = match step {
+            Step::Enrol => {
+                self.keys.insert(0, (seq, person));
+                votes.enrol(&self.people[person])
+            }
+            Step::Retire => votes.retire(&self.people[whose], key),
+            Step::Ask => {
+                self.held.push((seq, Vec::new()));
+                let needs = *self.dice.pick(&[
+                    [("sre", 1)].as_slice(),
+                    &[("sre", 2)],
+                    &[("security", 1), ("sre", 1)],
+                    &[("nobody", 1)],
+                ]);
+                votes.request(seq, needs)
+            }
+            Step::Vote => self.vote(&votes, seq),
+            Step::Grant => {
+                let (request, mut yes) = self.held.last().cloned().unwrap_or((2, vec![]));
+                if self.dice.once_in(16) {
+                    yes.push(self.dice.below(seq));
+                }
+                let end = *self.dice.pick(&[0, 200_000, 900_000, 900_000, 5_000_000]);
+                self.grants.push((seq, id("gr_", seq)));
+                votes.grant(seq, request, &yes, self.ts + end)
+            }
+        };
+        written(draft, seq)
+    }
+
+    /// The next of those who enrolled votes on the last ask, well or badly.
+    fn vote(&mut self, votes: &Votes, seq: u64) -> Draft {
+        let (key, whose) = self.keys.pop().unwrap_or((1, 0));
+        self.keys.insert(0, (key, whose));
+        let (request, yes) = self
+            .held
+            .last_mut()
+            .map_or((2, None), |(n, yes)| (*n, Some(yes)));
+        let vote = if self.dice.once_in(8) { "no" } else { "yes" };
+        if let Some(yes) = yes.filter(|_| vote == "yes") {
+            yes.push(seq);
+        }
+        let person = &self.people[whose];
+        let mut ballot = votes.ballot(person, key, request, vote);
+        let bent = self.dice.below(36);
+        match bent {
+            0 => bend::value(self.dice, &mut ballot.facts),
+            1 => ballot.key_seq = self.dice.below(seq + 1),
+            2 => ballot.facts["note"] = json!("seen"),
+            3 => ballot.facts["lasts_s"] = json!(100),
+            _ => {}
+        }
+        // Facts that were bent out of any canonical form are signed as if they were empty.
+        let challenge = stint_audit::passkey::challenge(&ballot.nonce, &ballot.facts);
+        let challenge = challenge.unwrap_or(Digest::ZERO);
+        let mut client = person
+            .passkey
+            .client_data("webauthn.get", challenge.as_bytes());
+        let mut data = person.passkey.authenticator_data(0);
+        match bent {
+            4 => bend::value(self.dice, &mut client),
+            5 => {
+                let at = self.dice.index(data.len());
+                data[at] ^= 1 << self.dice.below(8);
+            }
+            6 => {
+                data[32] |= 0x80;
+                let at = self.dice.index(6);
+                data.extend_from_slice(&b"\xa1\x61a\x81\xf5\xa0"[at..]);
+            }
+            _ => {}
+        }
+        let client = client.to_string().into_bytes();
+        let client = if bent == 7 {
+            bend::twin(self.dice, &client)
+        } else {
+            client
+        };
+        let mut assertion = person.passkey.seal(data, client);
+        match bent {
+            8 => {
+                let at = self.dice.index(assertion.signature.len());
+                assertion.signature[at] ^= 1 << self.dice.below(8);
+            }
+            9 => {
+                assertion.client_data.push(b' ');
+            }
+            _ => {}
+        }
+        let mut draft = ballot.with(&assertion);
+        if bent == 10 {
+            bend::value(self.dice, &mut draft.body);
+        }
+        draft
     }
 
     fn denied(&mut self, seq: u64) -> (Map<String, Value>, Value) {
@@ -419,6 +548,47 @@ impl Writer<'_> {
             self.pol
         }
     }
+}
+
+/// Three people, one for each algorithm; a fourth is of no group that is asked for.
+fn people() -> Vec<Person> {
+    let votes = Votes::new(ORIGIN, [7; 32], Digest::ZERO);
+    let (rp, origin) = (votes::RP, votes::ORIGIN);
+    let mut people = vec![
+        votes.person("dana", Passkey::seeded(1, rp, origin)),
+        votes.person("lee", Passkey::new(rp, origin)),
+        votes.person("kim", Passkey::rs256(rp, origin)),
+        votes.person("sam", Passkey::seeded(2, rp, origin)),
+    ];
+    people[1].groups.push("security".into());
+    people[3].groups.clear();
+    people
+}
+
+/// Half of the logs have one.
+fn story(dice: &mut Dice) -> Vec<Step> {
+    use Step::{Ask, Enrol, Grant, Retire, Vote};
+    let stories = [
+        [].as_slice(),
+        &[],
+        &[Enrol, Ask, Vote, Grant],
+        &[Enrol, Enrol, Ask, Vote, Vote, Grant, Grant],
+        &[Enrol, Ask, Vote, Grant, Retire, Ask, Vote, Grant],
+        &[
+            Enrol, Enrol, Enrol, Ask, Vote, Vote, Grant, Ask, Vote, Grant,
+        ],
+    ];
+    dice.pick(&stories).iter().rev().copied().collect()
+}
+
+fn written(draft: Draft, seq: u64) -> (Map<String, Value>, Value) {
+    let mut header = header(draft.kind, draft.prefix, seq, draft.what);
+    for (name, digest) in draft.people {
+        if let Some(digest) = digest {
+            header.insert(name.into(), json!(digest));
+        }
+    }
+    (header, draft.body)
 }
 
 fn header(kind: &str, prefix: &str, seq: u64, what: Value) -> Map<String, Value> {

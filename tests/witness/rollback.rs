@@ -77,6 +77,38 @@ async fn a_backup_that_is_put_back_does_not_start() {
     watched.finish().await;
 }
 
+/// The same, and a new key besides: what the witness holds is signed by the old one alone, and is ours all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_key_does_not_make_a_witness_forgotten() {
+    let mut watched = Watched::start(1, "quorum w0\n", "").await;
+    watched.grants().await;
+    watched.is_cosigned().await;
+    watched.broker.stop().await;
+    watched.broker.database().save("before").await;
+    let pin = watched.broker.path("ledger.pin");
+    let before = std::fs::read(&pin).unwrap();
+    watched.broker.restart().await.unwrap();
+    watched.grants().await;
+    watched.is_cosigned().await;
+    let known = stored(&watched.broker).await;
+    watched.broker.stop().await;
+    watched.broker.database().restore("before").await;
+    std::fs::write(&pin, before).unwrap();
+
+    // The offline command asks no witness, so it does what it is told.
+    let rotate = std::process::Command::new(stint_tests::process::program("stintd"))
+        .args(["keys", "rotate", "ledger", "-c"])
+        .arg(watched.broker.write_config())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&rotate.stderr).into_owned();
+    assert!(rotate.status.success(), "{said}");
+    let why = diverged(watched.broker.restart().await.unwrap_err());
+    let known = format!("w0 holds {known} entries under our signature, the store ");
+    assert!(why.starts_with(&known), "{why}");
+    watched.broker.abandon().await;
+}
+
 /// The log's key, as a thief has it.
 fn stolen(watched: &Watched) -> LogKey {
     let seed = std::fs::read(watched.broker.path("keys/ledger.key")).unwrap();

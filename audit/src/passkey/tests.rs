@@ -4,7 +4,7 @@ use super::{
     ATTESTED, Assertion, BACKED_UP, BACKUP_ELIGIBLE, EXTENDED, Expected, Key, MAX_PART,
     PasskeyError, challenge, check, enrol, host,
 };
-use crate::passkey::authenticator::{AAGUID, Passkey};
+use crate::harness::passkey::{AAGUID, Passkey};
 
 const RP: &str = "stint.example";
 const ORIGIN: &str = "https://stint.example:8443";

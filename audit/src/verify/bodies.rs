@@ -7,6 +7,7 @@ use std::str;
 use serde_json::{Map, Value};
 
 use super::lines::Lines;
+use super::passkeys::Fact;
 use super::report::Check;
 use super::{lines, small};
 use crate::Digest;
@@ -34,13 +35,18 @@ const MAX_OPENING_LINE: usize = 4_096;
 
 /// Entries outside the range, each proven under the bundle's checkpoint: what their bodies are held to.
 #[derive(Default)]
-pub(super) struct Outside(BTreeMap<u64, Commitment>);
+pub(super) struct Outside {
+    commitments: BTreeMap<u64, Commitment>,
+    /// What those before the range say of people, in order.
+    pub(super) facts: BTreeMap<u64, Fact>,
+}
 
 impl Outside {
-    /// Reads and proves `receipts/SEQ.tlog-proof`, each header once to `note`; a false one is a fault of the root.
+    /// Reads and proves `receipts/SEQ.tlog-proof`, each header once to `note`; a false one is a fault of the root. The
+    /// range begins at `from`.
     pub(super) fn read(
         source: &dyn BundleSource,
-        checkpoint: &Checkpoint,
+        (checkpoint, from): (&Checkpoint, u64),
         root: &mut Check,
         mut note: impl FnMut(&Header),
     ) -> Self {
@@ -63,7 +69,12 @@ impl Outside {
             match proven {
                 Ok(header) => {
                     note(&header);
-                    outside.0.insert(header.seq, Commitment::of(&header));
+                    outside
+                        .commitments
+                        .insert(header.seq, Commitment::of(&header));
+                    if let Some(fact) = Fact::of(&header).filter(|_| header.seq < from) {
+                        outside.facts.insert(header.seq, fact);
+                    }
                 }
                 Err(text) => root.fail(None, text),
             }
@@ -152,6 +163,16 @@ impl<'a> Bodies<'a> {
         open.map_or(Here::False, Here::Open)
     }
 
+    /// The body of entry `seq`, which is outside the range and before what was asked for since.
+    pub(super) fn before(&mut self, seq: u64, bytes: &mut Check) -> Option<What> {
+        self.until(Some(seq), bytes);
+        let (_, body) = self.next.take_if(|(next, _)| *next == seq)?;
+        let commitment = self.outside.commitments.get(&seq).copied();
+        let open = commitment.and_then(|commitment| self.check(&commitment, &body, bytes));
+        self.advance(bytes);
+        open
+    }
+
     /// The bodies behind the range.
     pub(super) fn finish(&mut self, bytes: &mut Check) {
         self.until(None, bytes);
@@ -165,7 +186,7 @@ impl<'a> Bodies<'a> {
     fn until(&mut self, seq: Option<u64>, bytes: &mut Check) {
         let before = |next: u64| seq.is_none_or(|seq| next < seq);
         while let Some((at, body)) = self.next.take_if(|(next, _)| before(*next)) {
-            match self.outside.0.get(&at).copied() {
+            match self.outside.commitments.get(&at).copied() {
                 Some(commitment) => drop(self.check(&commitment, &body, bytes)),
                 None => bytes.fail(Some(at), format!("body {at} belongs to no entry here")),
             }

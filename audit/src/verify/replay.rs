@@ -30,8 +30,8 @@ pub(super) struct Replay {
     frozen: BTreeMap<u64, Cover>,
     /// Disabled callers, each with the seq that said so.
     disabled: HashMap<Digest, u64>,
-    closed: HashSet<Key>,
-    parents: HashMap<Key, Key>,
+    closed: HashSet<Id>,
+    parents: HashMap<Id, Id>,
     full: bool,
     tally: Tally,
 }
@@ -64,8 +64,8 @@ struct Tally {
     first: Option<(u64, String)>,
 }
 
-/// A task's id, cut to what tells ids of 16 random bytes apart.
-type Key = [u8; 16];
+/// The id of a task or request, cut to what tells ids of 16 random bytes apart.
+pub(super) type Id = [u8; 16];
 
 impl Replay {
     /// Before the entry `from`.
@@ -288,9 +288,10 @@ const fn is_decision(what: &What) -> bool {
     }
 }
 
-fn key(id: &str) -> Key {
+/// The short form of an id.
+pub(super) fn key(id: &str) -> Id {
     let [key, _] = *Digest::of(id.as_bytes()).as_bytes().as_chunks::<16>().0 else {
-        return Key::default();
+        return Id::default();
     };
     key
 }

@@ -94,7 +94,7 @@ pub struct Report {
 impl Report {
     pub(super) fn new(
         manifest: &Manifest,
-        walked: &Walked,
+        walked: &Walked<'_>,
         mut verdicts: Vec<Verdict>,
         options: &Options,
     ) -> Self {

@@ -18,7 +18,7 @@ pub(super) enum Leads {
 }
 
 impl Opened {
-    pub(super) fn append(&self, walked: &Walked, trust: &Trust, options: &Options) -> Verdict {
+    pub(super) fn append(&self, walked: &Walked<'_>, trust: &Trust, options: &Options) -> Verdict {
         let mut check = Check::default();
         let mut mine = self.remembered(trust, options).peekable();
         if mine.peek().is_none() {
@@ -38,7 +38,7 @@ impl Opened {
     }
 
     /// Whether the bundle's checkpoint extends `old`: by a root computed on the way, else by a proof it carries.
-    pub(super) fn leads_from(&self, old: &Checkpoint, walked: &Walked) -> Leads {
+    pub(super) fn leads_from(&self, old: &Checkpoint, walked: &Walked<'_>) -> Leads {
         let new = &self.checkpoint;
         let m = old.size;
         if old.origin != new.origin {

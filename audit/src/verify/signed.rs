@@ -76,7 +76,7 @@ fn names(witnesses: &[&Witness]) -> String {
 /// The newest cosignature, else the last entry, is not older than asked for.
 pub(super) fn fresh(
     witnessed: Option<&Witnessed<'_>>,
-    walked: &Walked,
+    walked: &Walked<'_>,
     options: &Options,
 ) -> Verdict {
     let mut check = Check::default();

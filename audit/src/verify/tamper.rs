@@ -1,5 +1,5 @@
-//! The tamper matrix of LEDGER.md §15 on a bundle, one test a row; `tests.rs` has the variants. T6 to T8, T11, T16 and T17
-//! are attacks on a store or a broker, T15 is on the container (`clients/cli`).
+//! The tamper matrix of LEDGER.md §15 on a bundle, one test a row; `tests.rs` has the variants, `passkeys/tests.rs` votes
+//! and passkeys (T8, T11). T6, T7, T16 and T17 are attacks on a store or a broker, T15 is on the container (`clients/cli`).
 
 use serde_json::{Map, Value, json};
 

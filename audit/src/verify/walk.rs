@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use super::bodies::{Bodies, Here, Outside};
+use super::passkeys::{Fact, Passkeys};
 use super::ranges::Ranges;
 use super::replay::Replay;
 use super::report::{Check, Name, Verdict};
@@ -33,7 +34,7 @@ pub(super) struct Quest<'a> {
 /// The walk before it began.
 pub(super) struct Walk<'a> {
     manifest: &'a Manifest,
-    walked: Walked,
+    walked: Walked<'a>,
     /// Sizes the auditor remembers, whose roots are computed on the way.
     sizes: BTreeSet<u64>,
     /// The leaf before, where it is known.
@@ -44,7 +45,7 @@ pub(super) struct Walk<'a> {
 }
 
 /// What the walk found.
-pub(super) struct Walked {
+pub(super) struct Walked<'a> {
     pub(super) chain: Check,
     pub(super) frontier: Frontier,
     /// Roots at the sizes that were asked for.
@@ -53,9 +54,7 @@ pub(super) struct Walked {
     pub(super) read: u64,
     pub(super) first_ts: Option<u64>,
     pub(super) last_ts: Option<u64>,
-    /// Grants that name a request: how many, and the first.
-    pub(super) voted_grants: u64,
-    pub(super) first_voted: Option<u64>,
+    pub(super) passkeys: Passkeys<'a>,
     pub(super) replay: Replay,
     bodies: u64,
     withheld: u64,
@@ -80,8 +79,7 @@ impl<'a> Walk<'a> {
             read: 0,
             first_ts: None,
             last_ts: None,
-            voted_grants: 0,
-            first_voted: None,
+            passkeys: Passkeys::new(&manifest.log, from),
             replay: Replay::new(from),
             bodies: 0,
             withheld: 0,
@@ -116,12 +114,17 @@ impl<'a> Walk<'a> {
     pub(super) fn run(
         mut self,
         source: &dyn BundleSource,
-        outside: Outside,
+        mut outside: Outside,
         quest: Quest<'_>,
         bytes: &mut Check,
-    ) -> Walked {
+    ) -> Walked<'a> {
+        let before = std::mem::take(&mut outside.facts);
         let mut bodies = Bodies::open(source, outside, bytes);
         let mut headers = lines(source, HEADERS, MAX_HEADER, bytes);
+        for (seq, fact) in before {
+            let body = bodies.before(seq, bytes);
+            self.walked.passkeys.follow(&fact, body.as_ref());
+        }
         self.root();
         for seq in self.manifest.from.. {
             let line = match headers.as_mut().map_or(Ok(None), |lines| lines.next()) {
@@ -155,6 +158,9 @@ impl<'a> Walk<'a> {
                 Here::False => None,
                 Here::Open(body) => Some(body),
             };
+            if let Some(fact) = Fact::of(&header) {
+                self.walked.passkeys.follow(&fact, body);
+            }
             self.walked.replay.follow(&header, body, quest.decider);
         }
         if let Some(later) = self.broken {
@@ -273,17 +279,11 @@ impl<'a> Walk<'a> {
     }
 }
 
-impl Walked {
+impl Walked<'_> {
     fn note(&mut self, header: &Header, credential: Option<Digest>) {
         match &header.what {
-            What::Granted(granted) => {
-                if granted.request.is_some() {
-                    self.voted_grants += 1;
-                    self.first_voted.get_or_insert(header.seq);
-                }
-                if credential == Some(granted.tbs) && self.grants.len() < 2 {
-                    self.grants.push((header.seq, header.id.clone()));
-                }
+            What::Granted(granted) if credential == Some(granted.tbs) && self.grants.len() < 2 => {
+                self.grants.push((header.seq, header.id.clone()));
             }
             What::Erased(erased) => erased.ranges.iter().for_each(|it| self.erased.add(*it)),
             What::Foreign(_) if self.foreign.len() < MAX_FOREIGN => {

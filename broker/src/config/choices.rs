@@ -60,6 +60,26 @@ choices! {
         Workload = "workload",
     }
 
+    /// What a notice is about.
+    pub enum NotifyEvent {
+        /// What an operator should see at once.
+        Alarm = "alarm",
+        /// What a request came to.
+        Decided = "decided",
+        /// An ask that waits.
+        Request = "request",
+    }
+
+    /// What reads notices.
+    pub enum NotifyKind {
+        /// Slack, by an incoming webhook.
+        Slack = "slack",
+        /// People's mail.
+        Smtp = "smtp",
+        /// Any program: JSON over HTTP, signed as Standard Webhooks says.
+        Webhook = "webhook",
+    }
+
     /// What a trusted proxy says of its client's certificate.
     pub enum ProxyClientCert {
         /// Nothing that counts.

@@ -200,7 +200,9 @@ fn section(text: &mut String, path: &str, doc: &TableDoc, set: &dyn Fn(&str) -> 
     for key in doc.keys {
         let path = path_of(key);
         if let Some(table) = key.table.filter(|_| !is_set_of_tables(&path)) {
-            push(text, format_args!("\n[{path}]\n"));
+            // Without a provider nobody signs in, and a table without its keys would be a fault.
+            let mark = if path == "people" { "#" } else { "" };
+            push(text, format_args!("\n{mark}[{path}]\n"));
             section(text, &path, table, set);
         }
     }
@@ -210,7 +212,7 @@ fn section(text: &mut String, path: &str, doc: &TableDoc, set: &dyn Fn(&str) -> 
 fn is_set_of_tables(path: &str) -> bool {
     matches!(
         path,
-        "attest" | "audience" | "ca.profile" | "issuer" | "log" | "sink"
+        "attest" | "audience" | "ca.profile" | "issuer" | "log" | "notify" | "sink"
     )
 }
 

@@ -228,9 +228,8 @@ impl std::fmt::Display for At<'_> {
 pub(super) const HELP: &str = "stintd help config";
 
 /// What the documentation plans for later versions: unknown as anything else, but said kindly.
-const LATER: [&str; 15] = [
+const LATER: [&str; 12] = [
     "console",
-    "notify",
     "server.pki_listen",
     "ledger.key",
     "ca.root",
@@ -239,8 +238,6 @@ const LATER: [&str; 15] = [
     "ca.crl_every",
     "jwt.rotate",
     "jwt.publish_ahead",
-    "approval.notices_per_approver",
-    "approval.coalesce",
     "telemetry.otlp",
     "telemetry.otlp_headers",
     "telemetry.sample",

@@ -13,8 +13,10 @@ use super::choices::{
 };
 use super::declare::settings;
 use super::issuer::Issuer;
+use super::keeping::KeepBodies;
 use super::names::{PkiUrl, ServerUrl, StoreUrl, TrustDomain};
 use super::nearest::is_name;
+use super::notify::Notify;
 use super::people::{self, MaybePeople, Roles};
 use super::reader::{Check, Reader, Table};
 use super::secret::{KeyFile, SecretRef};
@@ -61,6 +63,8 @@ settings! {
             people: MaybePeople = MaybePeople::default();
             /// What groups make of people.
             roles: Roles = Roles::default();
+            /// Who is told that an ask waits: one table for each receiver.
+            notify: BTreeMap<String, Notify> = BTreeMap::new();
             /// Asks that wait for people.
             approval: Approval = Approval::default();
             /// How much is taken on at once.
@@ -141,6 +145,9 @@ settings! {
             witness_ca_file: Option<RootsFile> = None;
             /// What happens while they are not enough: "serve", or "stop after 10m", which stops grants until they are.
             unwitnessed: Unwitnessed = Unwitnessed::Serve;
+            /// How long bodies are kept, by kind of entry, "*" for every other kind: then they are erased, once a day.
+            /// Headers and proofs stay. What is not named is kept for ever.
+            keep_bodies: KeepBodies = KeepBodies::default();
         }
     }
 
@@ -227,6 +234,10 @@ settings! {
             deny_cooldown: Seconds = Seconds::new(900), in Seconds::new(0)..=days(1);
             /// Whether approvers type the three digits that only the asker is shown.
             match_code: MatchCode = MatchCode::Type;
+            /// Notices to one [notify.NAME] of asks that wait; of outcomes as many. What is beyond comes as a digest.
+            notices_per_approver: Rate = Rate { count: 10, per: Seconds::new(3600) };
+            /// Asks of one caller that come within this time after a notice are told together, in one more.
+            coalesce: Seconds = Seconds::new(60), in Seconds::new(0)..=Seconds::new(3600);
         }
     }
 

@@ -107,6 +107,7 @@ const MENU: [(&str, &[Entry]); 3] = [
             entry("/inbox", "Inbox", "inbox", Whom::SignedIn),
             entry("/requests", "Requests", "request", Whom::SignedIn),
             entry("/grants", "Grants", "key", Whom::SignedIn),
+            entry("/tasks", "Tasks", "play", Whom::SignedIn),
         ],
     ),
     (
@@ -241,11 +242,6 @@ impl Trouble {
             Code::NotFound,
             "There is nothing here under this name, or it is not yours to see.",
         ))
-    }
-
-    /// A role is missing.
-    pub(crate) fn role(detail: &str) -> Trouble {
-        Trouble(Problem::new(Code::RoleRequired, detail))
     }
 }
 

@@ -2,6 +2,36 @@
 
 use stint_policy::Timestamp;
 
+use crate::store::RequestRow;
+use crate::store::requests::State;
+
+/// A state as a word with a shape: `kind` is one of `good wait bad off warn note`.
+#[derive(Debug, Clone)]
+pub(crate) struct Badge {
+    /// The shape and the colour.
+    pub(crate) kind: &'static str,
+    /// The word.
+    pub(crate) word: String,
+}
+
+/// How a request stands.
+pub(crate) fn standing(row: &RequestRow, now: Timestamp) -> Badge {
+    let ended = row.expires <= now.as_millis();
+    let (kind, word) = match row.standing.state {
+        State::Pending if ended => ("off", "expired"),
+        State::Pending => ("wait", "open"),
+        State::Approved if row.standing.spent => ("off", "approved, used"),
+        State::Approved => ("good", "approved"),
+        State::Denied => ("bad", "refused"),
+        State::Expired => ("off", "expired"),
+        State::Cancelled => ("off", "cancelled"),
+    };
+    Badge {
+        kind,
+        word: word.to_owned(),
+    }
+}
+
 /// A moment, absolute and relative.
 #[derive(Debug, Clone)]
 pub(crate) struct Moment {

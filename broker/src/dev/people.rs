@@ -15,7 +15,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use data_encoding::{BASE64, BASE64URL_NOPAD};
 use reqwest::Url;
-use serde_json::{Value, json};
+use serde_json::json;
 use stint_audit::Digest;
 use stint_ca::signer::software::SoftwareSigner;
 

@@ -124,6 +124,7 @@ fn fix(code: &str) -> &'static str {
         "issuer_stale" | "issuer_unavailable" => "stintd issuer test NAME",
         "ledger_diverged" => "an operator must act: keep the store and the pin as they are",
         "ledger_unwritable" => "make room on the store's disk",
+        "notices_fail" => "mend what it says, then: stintd notify test NAME",
         "policy_refused" => "stint policy check DIR",
         _ => "see the broker's log",
     }

@@ -43,12 +43,12 @@ impl FromStr for Place {
 
 impl Broker {
     /// The entry before which the place is. Times never fall along the log, so this is a search by halves.
-    pub(super) async fn seq_of(&self, place: Place) -> Result<u64, ExportError> {
+    pub(crate) async fn seq_of(&self, place: Place) -> Result<u64, ExportError> {
         let time = match place {
             Place::Seq(seq) => return Ok(seq),
             Place::Time(time) => u64::try_from(time.as_millis()).unwrap_or(0),
         };
-        let (mut low, mut high) = (0, self.ledger.published().size);
+        let (mut low, mut high) = (self.ledger.floor(), self.ledger.published().size);
         while low < high {
             let middle = low + (high - low) / 2;
             if self.time_of(middle).await? < time {

@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use super::listen::phase::Phase;
 use super::peer::Operator;
 use super::problem::Failure;
+use super::tiles::failure;
 use crate::serve::App;
 use crate::sinks::Tail;
 use crate::sinks::feed::{Disclosed, Feed};
@@ -22,7 +23,7 @@ use crate::sinks::format::Format;
 /// What is wanted: `from=SEQ` and `bodies=KIND,…`.
 #[derive(Debug, Default)]
 struct Wanted {
-    from: u64,
+    from: Option<u64>,
     bodies: Vec<String>,
 }
 
@@ -36,6 +37,8 @@ pub(super) async fn follow(
 ) -> Result<Response, Failure> {
     let Wanted { from, bodies } = wanted(query.as_deref().unwrap_or_default())?;
     let broker = &app.broker;
+    let from = from.unwrap_or(broker.ledger.floor());
+    broker.ledger.has(from, from + 1).map_err(failure)?;
     let size = broker.ledger.published().size;
     if from > size {
         let detail = format!("the ledger has {size} entries, there is none before {from}");
@@ -65,7 +68,7 @@ fn wanted(query: &str) -> Result<Wanted, Failure> {
             ("from", seq) => {
                 let seq = seq.parse();
                 let wrong = |_| invalid("`from` is the number of an entry".to_owned());
-                wanted.from = seq.map_err(wrong)?;
+                wanted.from = Some(seq.map_err(wrong)?);
             }
             ("bodies", kinds) => {
                 wanted.bodies = kinds.split(',').map(str::to_owned).collect();

@@ -28,8 +28,9 @@ async fn limit(
     request: Request,
     next: Next,
 ) -> Response {
+    let path = request.uri().path();
     let takes_evidence =
-        request.method() == Method::POST || request.uri().path().starts_with(PROOFS);
+        request.method() == Method::POST || LOOKS.iter().any(|look| path.starts_with(look));
     if !takes_evidence {
         return next.run(request).await;
     }
@@ -89,8 +90,8 @@ fn outcome(response: &Response) -> Outcome {
     }
 }
 
-/// The one GET that takes evidence.
-const PROOFS: &str = "/v1/ledger/proofs/";
+/// The GETs that take evidence.
+const LOOKS: [&str; 2] = ["/v1/ledger/proofs/", "/v1/requests"];
 
 /// How often evidence may fail on one connection; then it closes (SECURITY.md §4).
 const PER_CONNECTION: u32 = 10;

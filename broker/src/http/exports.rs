@@ -16,8 +16,9 @@ use tokio_util::io::ReaderStream;
 
 use super::peer::Operator;
 use super::problem::Failure;
+use super::tiles::failure;
 use crate::export::{Place, Rows, Wanted};
-use crate::ledger::ExportError;
+use crate::ledger::{ExportError, TileError};
 use crate::serve::App;
 use crate::sinks::format::{CSV_HEAD, Format};
 
@@ -165,6 +166,7 @@ fn told(error: ExportError) -> Failure {
     match error {
         ExportError::Range { .. } => invalid(&error.to_string()),
         ExportError::Unknown(_) => Problem::new(Code::NotFound, error.to_string()).into(),
+        ExportError::Tiles(error @ TileError::Pruned { .. }) => failure(error),
         ExportError::Ledger(_)
         | ExportError::Store(_)
         | ExportError::Tiles(_)

@@ -114,9 +114,14 @@ enum Shown<'a> {
 }
 
 /// The client certificates of the connection, if it has any, leaf first.
-fn certificates(extensions: &Extensions) -> Option<&Arc<[CertificateDer<'static>]>> {
+pub(super) fn certificates(extensions: &Extensions) -> Option<&Arc<[CertificateDer<'static>]>> {
     let peer = extensions.get::<Peer>()?;
     (!peer.certificates.is_empty()).then_some(&peer.certificates)
+}
+
+/// Whether the connection has a client certificate.
+pub(super) fn certified(extensions: &Extensions) -> bool {
+    certificates(extensions).is_some()
 }
 
 /// The key that the connection's handshake proved, if one did.

@@ -116,12 +116,6 @@ pub(super) async fn policy(State(app): State<Arc<App>>) -> Response {
     )
 }
 
-/// `GET /a/{request}`: where approvers will vote. The same words for every id: it looks none up.
-pub(super) async fn votes_come_later() -> &'static str {
-    "An ask waits here for people. Voting is not in this version of Stint; the request stays open \
-     until it expires, and asking again finds it.\n"
-}
-
 /// What anybody may keep for five minutes.
 pub(super) fn public<T: serde::Serialize>(body: &T) -> Response {
     let mut response = answer(StatusCode::OK, body);

@@ -1,26 +1,29 @@
 //! `POST /v1/grants` and its dry run, `POST /v1/decisions`.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::State;
-use axum::http::header::{CACHE_CONTROL, RETRY_AFTER};
+use axum::http::header::{CACHE_CONTROL, LOCATION, RETRY_AFTER};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use stint_audit::Digest;
 use stint_ca::Credential;
 use stint_policy::{Seconds, Timestamp};
 use stint_wire as wire;
 
 use super::extract::{Bearer, Once, Strict};
 use super::problem::Failure;
+use super::requests::{unreadable, view::wire_state};
 use crate::clock::Stopwatch;
 use crate::ids::DecisionId;
 use crate::issue::{
     Again, Ask, Broker, CredentialAsk, Error, Granted, Held, KeyText, KindAsked, Outcome, Presented,
 };
 use crate::serve::App;
-use crate::store::requests;
+use crate::store::{RequestRow, VoteRow, Write, deferrals};
 use crate::telemetry::trail;
 
 /// The walk, in the JSON API's words. It runs detached: a client that hangs up cuts nothing.
@@ -33,6 +36,7 @@ pub(super) async fn issue(
     let watch = Stopwatch::start();
     let ask = ask(body)?;
     let presented = Presented { once, ..presented };
+    let key = presented.dpop.map(|dpop| dpop.proof.thumbprint);
     let walk = Arc::clone(&app.broker);
     let outcome = app
         .detached(async move { walk.issue(&presented, &ask).await })
@@ -42,7 +46,10 @@ pub(super) async fn issue(
         Outcome::Again(again) => Ok(answer(StatusCode::CREATED, &once_more(&app.broker, *again))),
         Outcome::Denied(denied) => Err(denied.into()),
         Outcome::Granted(granted) => Ok(answer(StatusCode::CREATED, &view(&app.broker, *granted))),
-        Outcome::Held(held) => Ok(parked(&app.broker, &held)),
+        Outcome::Held(held) => {
+            remember(&app.broker, &held.request, key).await?;
+            parked(&app.broker, &held).await
+        }
     }
 }
 
@@ -237,31 +244,60 @@ fn secret(credential: Credential) -> wire::Credential {
     }
 }
 
-/// 202, with where to look and when.
-fn parked(broker: &Broker, held: &Held) -> Response {
-    let row = &held.request;
+/// The key that asked may watch its request, when its token is long over.
+pub(super) async fn remember(
+    broker: &Broker,
+    row: &RequestRow,
+    key: Option<[u8; 32]>,
+) -> Result<(), Failure> {
+    let Some(key) = key.map(|key| Digest::from_bytes(key).to_string()) else {
+        return Ok(());
+    };
+    let known = broker.store.asked_by_key(&row.id, &key).await;
+    if known.map_err(unreadable)? {
+        return Ok(());
+    }
+    let asked = deferrals::Change::Asked {
+        request: row.id.clone(),
+        key,
+        until: row.expires,
+    };
+    let settled = broker.ledger.settle(vec![Write::Deferral(asked)]).await;
+    settled.map_err(|error| Error::Unavailable(error).into())
+}
+
+/// Who has to say yes, and how many have.
+pub(super) fn needs(row: &RequestRow, votes: &[VoteRow]) -> Vec<wire::Need> {
+    let have = |group: &str| {
+        let yes = votes
+            .iter()
+            .filter(|vote| vote.yes && vote.groups.contains(group));
+        let people: BTreeSet<&str> = yes.map(|vote| &*vote.person).collect();
+        u32::try_from(people.len()).unwrap_or(u32::MAX)
+    };
     let needs = row.needs().into_iter().map(|need| wire::Need {
+        have: have(&need.approvers).min(need.quorum),
         policy: need.policy,
         approvers: vec![format!("Group::\"{}\"", need.approvers)],
         quorum: need.quorum,
-        have: u32::from(held.have),
     });
+    needs.collect()
+}
+
+/// 202, with where to look and when.
+async fn parked(broker: &Broker, held: &Held) -> Result<Response, Failure> {
+    let row = &held.request;
+    let votes = broker.store.votes(&row.id).await.map_err(unreadable)?;
     let url = format!("{}/a/{}", broker.terms.url, row.id);
     let held = wire::Held {
         outcome: wire::Outcome::Hold,
         request: row.id.clone(),
         created: held.created,
         decision: DecisionId::of(&row.id),
-        state: match row.standing.state {
-            requests::State::Approved => wire::RequestState::Approved,
-            requests::State::Cancelled => wire::RequestState::Cancelled,
-            requests::State::Denied => wire::RequestState::Denied,
-            requests::State::Expired => wire::RequestState::Expired,
-            requests::State::Pending => wire::RequestState::Pending,
-        },
+        state: wire_state(row.standing.state),
         expires_at: Timestamp::from_millis(row.expires).rfc3339(),
-        match_code: Some(row.match_code.clone()),
-        needs: needs.collect(),
+        match_code: broker.terms.match_code.then(|| row.match_code.clone()),
+        needs: needs(row, &votes),
         approve_url: url.clone(),
         retry_after_s: POLL_S,
         next_action: wire::NextAction {
@@ -273,7 +309,10 @@ fn parked(broker: &Broker, held: &Held) -> Response {
     let mut response = answer(StatusCode::ACCEPTED, &held);
     let headers = response.headers_mut();
     headers.insert(RETRY_AFTER, HeaderValue::from(POLL_S));
-    response
+    if let Ok(place) = HeaderValue::from_str(&format!("/v1/requests/{}", row.id)) {
+        headers.insert(LOCATION, place);
+    }
+    Ok(response)
 }
 
 /// A JSON answer that nobody keeps.
@@ -300,4 +339,4 @@ pub(super) const MAX_REASON: usize = 500;
 /// As long as the longest name evidence may carry (SECURITY.md §4).
 const MAX_NAME: usize = 1_024;
 /// How often to look at a held ask.
-const POLL_S: u32 = 3;
+pub(super) const POLL_S: u32 = 3;

@@ -13,6 +13,7 @@ use super::grants::answer;
 use super::problem::Failure;
 use crate::authenticate::source::Health;
 use crate::ledger::{State as LedgerState, Target};
+use crate::notify::Standing;
 use crate::policies::Reload;
 use crate::serve::App;
 use crate::sinks::{Health as Sink, Place};
@@ -45,13 +46,15 @@ pub(super) async fn live() -> StatusCode {
 pub(super) async fn ready(State(app): State<Arc<App>>, RawQuery(query): RawQuery) -> Response {
     let fatal = |check: &Value| check["fatal"] == json!(true) && check["ok"] == json!(false);
     let mut checks = checks(&app);
+    checks.extend(notices(&app).await);
     let status = match checks.iter().any(fatal) {
         true => StatusCode::SERVICE_UNAVAILABLE,
         false => StatusCode::OK,
     };
     let verbose = query.is_some_and(|query| query.split('&').any(is_verbose));
     if !verbose {
-        let of_many = |check: &Value| check.get("issuer").or(check.get("sink")).is_some();
+        let many = ["issuer", "notify", "sink"];
+        let of_many = |check: &Value| many.iter().any(|word| check.get(word).is_some());
         checks.retain(|check| !of_many(check) || check["ok"] == json!(false));
     }
     answer(status, &checks)
@@ -176,6 +179,35 @@ fn sink(app: &App, sink: &Sink) -> Check {
     }
 }
 
+/// How receivers of notices do, by what all replicas wrote down; none if that cannot be read at once.
+async fn notices(app: &App) -> Vec<Value> {
+    let broker = &app.broker;
+    let read = broker.notifier.standings(&broker.store);
+    let standings = tokio::time::timeout(SOON, read).await;
+    let standings = standings.ok().and_then(Result::ok).unwrap_or_default();
+    let now = broker.clock.now();
+    let told = |it: Standing| app.memory.told(notice(it), now);
+    standings.into_iter().map(told).collect()
+}
+
+/// A receiver that fails keeps nobody from asking or deciding.
+fn notice(Standing { name, kind, row }: Standing) -> Check {
+    let waiting = format!("{kind}, {} notices wait", row.waiting);
+    let (code, detail) = match row.error {
+        Some(why) if row.failed > row.sent => ("notices_fail", format!("{waiting}: {why}")),
+        Some(_) | None => ("ok", waiting),
+    };
+    let mut more = Map::new();
+    more.insert("notify".to_owned(), json!(name));
+    let at = |millis: i64| Timestamp::from_millis(millis).rfc3339();
+    more.insert("sent".to_owned(), json!(row.sent.map(at)));
+    more.insert("failed".to_owned(), json!(row.failed.map(at)));
+    Check {
+        more,
+        ..Check::new(&format!("notify {name}"), code, detail)
+    }
+}
+
 /// Entries that a sink has not been sent.
 pub(super) fn lag(app: &App, sink: &Sink) -> u64 {
     app.broker
@@ -243,3 +275,6 @@ pub(super) async fn reload(State(app): State<Arc<App>>) -> Result<Response, Fail
         &json!({ "policy_version": pol.to_string(), "changed": changed }),
     ))
 }
+
+/// For what the database says besides: whether a broker can grant is told without it.
+const SOON: std::time::Duration = std::time::Duration::from_secs(1);

@@ -6,6 +6,9 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::response::Response;
 use serde_json::json;
+use stint_wire::drafts::{
+    DEFERRED_SUPPORTED, GRANT_TYPE_DEFERRED, REVOCABLE_TYPES, TOKEN_TYPE_DEFERRAL,
+};
 use stint_wire::oauth::{STINT_TASK, TOKEN_EXCHANGE};
 
 use super::facts::public;
@@ -24,7 +27,11 @@ pub(super) async fn metadata(State(app): State<Arc<App>>) -> Response {
         "authorization_endpoint": format!("{url}/oauth2/authorize"),
         "token_endpoint": format!("{url}/oauth2/token"),
         "jwks_uri": format!("{url}/oauth2/jwks"),
-        "grant_types_supported": [TOKEN_EXCHANGE],
+        "revocation_endpoint": format!("{url}/oauth2/revoke"),
+        "revocation_endpoint_auth_methods_supported": ["none"],
+        REVOCABLE_TYPES: [TOKEN_TYPE_DEFERRAL],
+        DEFERRED_SUPPORTED: true,
+        "grant_types_supported": [TOKEN_EXCHANGE, GRANT_TYPE_DEFERRED],
         "response_types_supported": ["id_token"],
         "subject_types_supported": ["public"],
         "token_endpoint_auth_methods_supported": ["none"],

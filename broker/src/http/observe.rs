@@ -12,6 +12,7 @@ use stint_wire::{Code, Problem};
 
 use super::peer::Peer;
 use super::problem::Failure;
+use super::requests;
 use crate::issue::Broker;
 use crate::telemetry::trace_context::TraceId;
 use crate::telemetry::trail::{Came, Counted, Trail};
@@ -37,9 +38,15 @@ pub(crate) fn observed(router: Router, broker: &Broker, limit: Option<Duration>)
 }
 
 async fn observe(State(watch): State<Watch>, request: Request, next: Next) -> Response {
-    let trail = Trail::begin(came(&request), watch.counted);
+    let came = came(&request);
+    let waits = WAITS.contains(&&*came.route);
+    let limit = watch.limit.map(|limit| match waits {
+        true => limit.saturating_add(requests::LONGEST),
+        false => limit,
+    });
+    let trail = Trail::begin(came, watch.counted);
     let answer = async {
-        match watch.limit {
+        match limit {
             None => next.run(request).await,
             Some(limit) => match tokio::time::timeout(limit, next.run(request)).await {
                 Ok(response) => response,
@@ -101,6 +108,9 @@ fn trace(headers: &HeaderMap) -> Option<TraceId> {
 
 /// Asked every few seconds by machines.
 const PROBES: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
+
+/// Asked to wait, and for how long.
+const WAITS: [&str; 1] = ["/v1/requests/{id}"];
 
 /// What to quote: the same id is in the log, with the cause.
 const ID: &str = "x-request-id";

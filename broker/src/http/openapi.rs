@@ -3,6 +3,9 @@
 //! `docs/openapi.json` is this document, committed: a test holds one against the other, and the table against the
 //! router, so that no route is there without a row that says who may call it and what it answers.
 
+mod pages;
+mod people;
+mod requests;
 mod rows;
 
 use axum::response::Response;
@@ -13,6 +16,9 @@ use stint_wire::oauth::TokenRefused;
 use stint_wire::{Code, Problem};
 
 use super::facts;
+use pages::PAGES;
+use people::PEOPLE;
+use requests::REQUESTS;
 use rows::{ROWS, Row, Shape, Who};
 
 /// The document, for anybody.
@@ -29,7 +35,8 @@ pub fn document() -> Value {
     });
     let mut schemas = SchemaGenerator::new(settings);
     let mut paths = Map::new();
-    for row in ROWS.iter().filter(|row| row.who != Who::Operator) {
+    let rows = ROWS.iter().chain(PEOPLE).chain(REQUESTS).chain(PAGES);
+    for row in rows.filter(|row| row.who != Who::Operator) {
         let operation = operation(row, &mut schemas);
         // The rest of a path is the router's own word.
         let path = paths
@@ -210,6 +217,9 @@ fn put(object: &mut Value, name: &str, member: Value) {
 mod tests {
     use std::collections::BTreeSet;
 
+    use super::pages::PAGES;
+    use super::people::PEOPLE;
+    use super::requests::REQUESTS;
     use super::rows::{ROWS, Who};
 
     #[test]
@@ -226,7 +236,12 @@ mod tests {
     #[test]
     fn every_route_has_its_row_and_every_row_its_route() {
         let of = |who: fn(Who) -> bool| -> BTreeSet<_> {
-            let rows = ROWS.iter().filter(|row| who(row.who));
+            let rows = ROWS
+                .iter()
+                .chain(PEOPLE)
+                .chain(REQUESTS)
+                .chain(PAGES)
+                .filter(|row| who(row.who));
             rows.map(|row| (row.method, row.path)).collect()
         };
         let routes = |routes: super::super::Routes| -> BTreeSet<_> {

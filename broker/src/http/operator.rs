@@ -1,5 +1,5 @@
 //! What operators do to a running broker, over its socket: freeze, unfreeze, accept an issuer's keys. Each act is an entry
-//! with who did it and why.
+//! with who did it and why. A test notice is none: it changes nothing.
 
 use std::sync::Arc;
 
@@ -14,6 +14,7 @@ use super::grants::answer;
 use super::peer::Operator;
 use super::problem::Failure;
 use crate::ledger::Target;
+use crate::notify::TestError;
 use crate::serve::App;
 use crate::trust::{Act, Done, Refused};
 
@@ -53,6 +54,24 @@ pub(super) async fn accept(
     let broker = Arc::clone(&app.broker);
     let done = app.detached(async move { broker.accept_keys(&ask.issuer, act).await });
     told(done.await?)
+}
+
+/// `POST /v1/notify/test`: tries a receiver of notices. The answer says how that went; it is no fault of this request.
+pub(super) async fn test_notice(
+    State(app): State<Arc<App>>,
+    Strict(ask): Strict<wire::NoticeTest>,
+) -> Result<Response, Failure> {
+    let broker = Arc::clone(&app.broker);
+    let sent = app.detached(async move { broker.test_notice(&ask.name).await });
+    let why = match sent.await? {
+        Ok(()) => None,
+        Err(unknown @ TestError::Unknown(_)) => {
+            return Err(wire::Problem::new(wire::Code::NotFound, unknown.to_string()).into());
+        }
+        Err(TestError::Undelivered { why, .. }) => Some(why),
+    };
+    let sent = why.is_none();
+    Ok(answer(StatusCode::OK, &wire::NoticeTested { sent, why }))
 }
 
 fn target(ask: &wire::Freeze) -> Result<Target, Failure> {

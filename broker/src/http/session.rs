@@ -152,6 +152,14 @@ pub(super) fn proof_row(proof: &dpop::Checked, person: &str) -> SpentRow {
     }
 }
 
+/// Whether a request comes with a session, good or not.
+pub(super) fn shown(headers: &HeaderMap, app: &App) -> bool {
+    let of_browser = |people: &crate::people::People| {
+        cookie(headers, people.cookies.session).is_some() && !headers.contains_key(AUTHORIZATION)
+    };
+    terminal(headers).is_some() || app.broker.people.as_ref().is_some_and(|it| of_browser(it))
+}
+
 /// The secret of a terminal's session: no evidence of any issuer begins like one.
 fn terminal(headers: &HeaderMap) -> Option<&str> {
     let mut all = headers.get_all(AUTHORIZATION).iter();

@@ -12,6 +12,7 @@ use stint_wire::{Code, Problem};
 use super::peer::Operator;
 use super::problem::{Failure, not_found};
 use crate::ledger::{Finding, TileError};
+use crate::read::ReadError;
 use crate::serve::App;
 use crate::sinks::format::{Format, Source};
 
@@ -59,7 +60,7 @@ pub(super) async fn headers(
     let ledger = &app.broker.ledger;
     let size = ledger.published().size;
     let (from, to) = range(query.as_deref().unwrap_or_default())?;
-    let (from, to) = (from.unwrap_or(0), to.unwrap_or(size));
+    let (from, to) = (from.unwrap_or(ledger.floor()), to.unwrap_or(size));
     if from >= to || to > size {
         let detail = format!("entries {from} to {to} are no range of a ledger of {size} entries");
         return Err(Problem::new(Code::InvalidField, detail).into());
@@ -89,10 +90,12 @@ pub(super) async fn entry(
         return Ok(not_found().await.into_response());
     };
     let broker = Arc::clone(&app.broker);
-    let read = app.detached(async move { broker.read_entry(seq, operator.uid).await });
-    let (header, body) = read
-        .await?
-        .map_err(|error| Failure::operator(error.to_string()))?;
+    let reader = format!("local:{}", operator.uid);
+    let read = app.detached(async move { broker.read_entry(seq, &reader).await });
+    let (header, body) = read.await?.map_err(|error| match error {
+        ReadError::Tile(error @ TileError::Pruned { .. }) => failure(error),
+        error => Failure::operator(error.to_string()),
+    })?;
     let source = Source {
         header: &header,
         body: body.as_deref(),
@@ -144,6 +147,9 @@ pub(super) fn kept(tile: &Tile, bytes: Vec<u8>) -> Response {
 
 /// What a caller reads of a proof that cannot be made: nothing but when to come again.
 pub(super) fn failure(error: TileError) -> Failure {
+    if let TileError::Pruned { .. } = error {
+        return Problem::new(Code::NotFound, error.to_string()).into();
+    }
     tracing::warn!(%error, "a tile or proof could not be made");
     let mut problem = Problem::new(Code::Unavailable, "the ledger cannot be read just now");
     problem.retry_after_s = Some(1);

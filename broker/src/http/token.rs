@@ -2,17 +2,20 @@
 //! ours (PROTOCOLS.md §3.1).
 //!
 //! It is the twin of `POST /v1/grants`: the same evidence and the same ask, so the same decision and the same bytes. It
-//! never says who the caller is by anything but the subject token, and never answers a Hold with a pending code: a client
-//! cannot say yet that it takes one.
+//! never says who the caller is by anything but the subject token, and answers a Hold with a deferral code only to a
+//! client that said that it takes one.
 
+mod deferred;
 mod exchange;
 mod form;
+mod parked;
+mod revoke;
 
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use axum::http::header::PRAGMA;
-use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::http::{Extensions, HeaderMap, HeaderValue, StatusCode};
 use axum::response::Response;
 use stint_ca::{Credential, Flavour};
 use stint_policy::Binding;
@@ -31,37 +34,62 @@ use crate::ids::DecisionId;
 use crate::issue::{Again, Broker, Granted, Outcome, Presented};
 use crate::serve::App;
 
-use exchange::Exchange;
+use exchange::{Exchange, GrantType};
 use form::Form;
+use parked::Parked;
+pub(super) use revoke::revoke;
 
 /// One exchange. The walk runs detached: a client that hangs up cuts nothing.
 pub(super) async fn token(
     State(app): State<Arc<App>>,
     request: Request,
 ) -> Result<Response, Refused> {
-    let headers = request.headers().clone();
-    let handshake = handshake(request.extensions());
-    let peer = peer_of(request.extensions());
+    let (headers, extensions) = (request.headers().clone(), request.extensions().clone());
     let form = Form::of(request, &app).await?;
     // From when the evidence was read, however slowly it came (SECURITY.md §5).
     let watch = Stopwatch::start();
-    exchange::grant_type(&form)?;
-    let dpop = proof(&headers, &app)?;
-    exchange::no_client_authentication(&form, &headers)?;
+    match exchange::grant_type(&form)? {
+        GrantType::Deferred => deferred::poll(&app, (&headers, &extensions), form, watch).await,
+        GrantType::TokenExchange => exchanged(&app, (&headers, &extensions), form, watch).await,
+    }
+}
+
+async fn exchanged(
+    app: &Arc<App>,
+    (headers, extensions): (&HeaderMap, &Extensions),
+    form: Form,
+    watch: Stopwatch,
+) -> Result<Response, Refused> {
+    let dpop = proof(headers, app)?;
+    exchange::no_client_authentication(&form, headers)?;
     let Exchange {
         subject,
         ask,
         spelling,
         requested,
         receipt,
+        deferred,
     } = Exchange::of(form)?;
 
-    let evidence = Evidence::token(subject, dpop.map(|dpop| dpop.proof).or(handshake));
-    let evidence = evidence.brought_by(peer);
+    let proof = dpop
+        .map(|dpop| dpop.proof)
+        .or_else(|| handshake(extensions));
+    let key = proof.map(|proof| proof.thumbprint);
+    if deferred && key.is_none() {
+        let detail = "a deferred answer is for the key that asked: send a DPoP proof";
+        return Err(Refused::form(OAuthError::InvalidRequest, detail));
+    }
+    let evidence = Evidence::token(subject, proof).brought_by(peer_of(extensions));
     let presented = Presented {
         evidence,
         dpop,
-        once: once(&headers).map_err(Refused::header)?,
+        once: once(headers).map_err(Refused::header)?,
+    };
+    let parked = Parked {
+        ask: ask.clone(),
+        spelling,
+        requested: requested.clone(),
+        receipt,
     };
     let walk = Arc::clone(&app.broker);
     let outcome = app
@@ -73,8 +101,11 @@ pub(super) async fn token(
         Outcome::Again(again) => Ok(given(&once_more(&app.broker, *again, &shown))),
         Outcome::Denied(denied) => Err(Refused::denied(denied, spelling)),
         Outcome::Granted(granted) => Ok(given(&view(&app.broker, *granted, &shown))),
-        // A retry of what the JSON API parked; an ask of this door is never parked (issue.rs).
-        Outcome::Held(held) => Err(Refused::held(held.request.id, spelling)),
+        Outcome::Held(held) => match key.filter(|_| deferred) {
+            Some(key) => deferred::open(app, held, (&parked, key)).await,
+            // A retry of what came by the JSON API, or was to be deferred then.
+            None => Err(Refused::held(held.request.id, spelling)),
+        },
     }
 }
 
@@ -86,7 +117,11 @@ pub(super) async fn authorize() -> Refused {
 
 /// The proof beside the form: no token comes in a header, so there is none for it to name.
 fn proof(headers: &HeaderMap, app: &App) -> Result<Option<dpop::Checked>, Refused> {
-    let url = format!("{}/oauth2/token", app.broker.terms.url);
+    proof_at(headers, app, "/oauth2/token")
+}
+
+fn proof_at(headers: &HeaderMap, app: &App, path: &str) -> Result<Option<dpop::Checked>, Refused> {
+    let url = format!("{}{path}", app.broker.terms.url);
     let request = dpop::Request {
         method: "POST",
         url: &url,

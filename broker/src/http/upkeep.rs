@@ -16,6 +16,7 @@ use super::peer::Operator;
 use super::problem::Failure;
 use crate::backup::BackupError;
 use crate::ledger::erase::{EraseError, Grounds, Wanted};
+use crate::ledger::prune;
 use crate::serve::App;
 
 /// `POST /v1/backup`. It takes as long as the database is large.
@@ -90,6 +91,49 @@ pub(super) async fn erase(
         Err(error @ (EraseError::Binds(_) | EraseError::Nothing | EraseError::Parts(_))) => {
             Err(invalid(error.to_string()))
         }
+    }
+}
+
+/// `POST /v1/ledger/prune`. It takes as long as what goes is large.
+pub(super) async fn prune(
+    State(app): State<Arc<App>>,
+    Extension(operator): Extension<Operator>,
+    Strict(ask): Strict<wire::Prune>,
+) -> Result<Response, Failure> {
+    let app = Arc::clone(&app);
+    let runtime = tokio::runtime::Handle::current();
+    let pruned = tokio::task::spawn_blocking(move || {
+        let sinks = app.sinks.each().map(|sink| sink.name()).collect();
+        let (actor, archive) = (
+            format!("local:{}", operator.uid),
+            PathBuf::from(ask.archive),
+        );
+        let wanted = prune::Wanted {
+            below: ask.below,
+            archive: &archive,
+            actor: &actor,
+            sinks,
+            files: Vec::new(),
+        };
+        runtime.block_on(app.broker.prune(wanted))
+    });
+    match pruned
+        .await
+        .map_err(|error| Failure::operator(error.to_string()))?
+    {
+        Ok(pruned) => Ok(answer(
+            StatusCode::OK,
+            &wire::Pruned {
+                log: pruned.log,
+                seq: pruned.seq,
+                below: pruned.below,
+                archive: pruned.archive.to_string(),
+                kept: pruned.kept,
+                swept: pruned.swept,
+            },
+        )),
+        Err(error) if error.is_refusal() => Err(invalid(error.to_string())),
+        Err(error) => Err(Failure::operator(in_full(&error))),
     }
 }
 

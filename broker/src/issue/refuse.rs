@@ -118,7 +118,10 @@ impl Broker {
         let policy = self.policies.in_force();
         let entry = entry::replayed(case, &self.ledger, &policy);
         let first = rows::replay_key(case).map(Write::Replayed);
-        let first = first.into_iter().collect();
+        let caller = case.caller.principal().id.to_string();
+        let title = "A token came twice: somebody else may have it";
+        let alarm = self.notifier.alarm("replay", title, &[("Who", &caller)]);
+        let first = first.into_iter().chain(alarm).collect();
         let pol = Some(entry::pol(&policy));
         match self.ledger.record(entry, pol, first).await {
             Err(ledger::Error::Lost(Lost::Spent)) => tracing::debug!("evidence was replayed again"),

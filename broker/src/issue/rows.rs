@@ -59,10 +59,20 @@ impl Facts<'_> {
             expires: expires.as_millis(),
             pol: self.pol().to_string(),
             own: self.query.own.iter().map(ToString::to_string).collect(),
+            starter: self.starter(),
             question: self.heard.record().to_string(),
             card: self.card(quorum, before),
             standing: Standing::NEW,
         }
+    }
+
+    /// The account that started the run, where the evidence says.
+    fn starter(&self) -> (String, String) {
+        let caller = self.case.caller;
+        let account = caller.task().and_then(|task| task.initiator.clone());
+        account.map_or_else(Default::default, |account| {
+            (caller.principal().issuer.clone(), account)
+        })
     }
 
     /// What approvers are shown, as JSON.

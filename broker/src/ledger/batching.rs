@@ -43,6 +43,7 @@ enum Claim {
 impl Claim {
     fn of(write: &Write) -> Option<Self> {
         Some(match write {
+            Write::Deferral(change) => Self::Alone(change.claim()),
             Write::Deny(task) => Self::Changes(task.clone()),
             Write::Grant(row) => Self::Changes(row.task.clone()),
             Write::HistoryIs { task, .. } => Self::Reads(task.clone()),
@@ -63,7 +64,9 @@ impl Claim {
             | Write::NotFrozen(_)
             | Write::Notice(_)
             | Write::OpenTask(_)
-            | Write::PolicySet(_) => return None,
+            | Write::PolicySet(_)
+            | Write::Pruned
+            | Write::Sweep(_) => return None,
         })
     }
 

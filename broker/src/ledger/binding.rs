@@ -18,6 +18,8 @@ pub(super) struct Binding {
     /// Each with its end, if it has one.
     seqs: BTreeMap<u64, Option<u64>>,
     policy: Option<u64>,
+    /// The newest entry that cut the log.
+    pruned: Option<u64>,
     /// Key sets of issuers: a header does not say whose, so the newest of all are kept.
     sets: VecDeque<u64>,
 }
@@ -67,6 +69,10 @@ impl Binding {
             What::Admin(admin) if admin.op == AdminOp::CallerEnabled => {
                 admin.of.iter().for_each(|of| self.undone(*of));
             }
+            What::Admin(admin) if admin.op == AdminOp::Pruned => {
+                self.pruned = Some(seq);
+                self.binds(seq, None);
+            }
             What::Revoked(it) => self.binds(seq, Some(it.until)),
             What::TaskClosed(it) => self.binds(seq, Some(it.until)),
             What::Requested(it) => self.binds(seq, Some(it.expires)),
@@ -99,6 +105,18 @@ impl Binding {
     /// The newest set of policies in force, by its entry.
     pub(super) fn policy(&self) -> Option<u64> {
         self.policy
+    }
+
+    /// The newest entry that says that the log was cut.
+    pub(super) fn pruned(&self) -> Option<u64> {
+        self.pruned
+    }
+
+    /// What binds at `now`, in milliseconds, ascending.
+    pub(super) fn at(&self, now: u64) -> impl Iterator<Item = u64> {
+        let binds = move |until: &Option<u64>| until.is_none_or(|until| until > now);
+        let seqs = self.seqs.iter().filter(move |(_, until)| binds(until));
+        seqs.map(|(seq, _)| *seq)
     }
 
     /// Whether an entry binds.

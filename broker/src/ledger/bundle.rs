@@ -4,6 +4,7 @@
 //! file is spooled to a temporary file: a range that turns out to be damaged yields an error, never half a bundle.
 
 mod beside;
+mod votes;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -98,6 +99,7 @@ impl Ledger {
         if from >= to || to > size {
             return Err(ExportError::Range { from, to, size });
         }
+        self.has(from, to)?;
         let beside = self
             .beside(&order, (from, to, size), &shown.checkpoint)
             .await?;
@@ -134,16 +136,20 @@ impl Ledger {
 
     /// Whoever pinned a key that signs no more finds the way to the one that does (LEDGER.md §12).
     fn hand_over(&self, order: &mut Order) {
-        for (seq, proof) in self.handovers.iter() {
-            let signed = proof.parse::<stint_audit::receipt::Proof>().ok();
-            let signed = signed
-                .and_then(|proof| stint_audit::Checkpoint::parse_note(&proof.checkpoint).ok());
-            if let Some((checkpoint, _)) = signed {
-                order.since.push(checkpoint.size);
-                let name = format!("{}{seq}.tlog-proof", bundle::HANDOVER);
-                order.files.push((name, proof.clone().into_bytes()));
-            }
+        for ((seq, proof), size) in self.handed_over() {
+            order.since.push(size);
+            let name = format!("{}{seq}.tlog-proof", bundle::HANDOVER);
+            order.files.push((name, proof.clone().into_bytes()));
         }
+    }
+
+    /// What handed keys over, each with the size that both keys signed.
+    pub(super) fn handed_over(&self) -> impl Iterator<Item = (&(u64, String), u64)> {
+        self.handovers.iter().filter_map(|handover| {
+            let proof = handover.1.parse::<stint_audit::receipt::Proof>().ok()?;
+            let signed = stint_audit::Checkpoint::parse_note(&proof.checkpoint).ok()?;
+            Some((handover, signed.0.size))
+        })
     }
 
     fn manifest(&self, order: &Order, (from, to, size): Place, now: u64) -> Manifest {
@@ -168,7 +174,12 @@ impl Ledger {
     async fn proofs(&self, order: &Order, (from, to, size): Place) -> Result<Proofs, ExportError> {
         let mut since = BTreeMap::new();
         for old in order.since.iter().filter(|old| (1..=size).contains(*old)) {
-            since.insert(*old, self.consistency(*old, size).await?);
+            match self.consistency(*old, size).await {
+                Ok(proof) => drop(since.insert(*old, proof)),
+                // Of a size that was cut away: whoever keeps it has the archive's proof.
+                Err(TileError::Pruned { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
         }
         Ok(Proofs {
             left: self.tiles.frontier(from).await?.nodes().to_vec(),

@@ -6,7 +6,7 @@ use std::path::Path;
 use super::State;
 use super::committer::{Committer, trouble};
 use crate::store::trail::{self, Lock};
-use crate::store::{Engine, retries, spent};
+use crate::store::{Engine, deferrals, retries, spent};
 
 impl Committer {
     pub(super) async fn chores(&mut self) {
@@ -67,6 +67,7 @@ impl Committer {
             let stored = trail::head(db, &log, Lock::None).await?;
             spent::forget(db, &log, now).await?;
             retries::forget(db, &log, now).await?;
+            deferrals::forget(db, &log, now).await?;
             db.tell("COMMIT").await?;
             if db.engine() == Engine::Postgres {
                 return Ok(None);

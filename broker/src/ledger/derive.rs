@@ -14,7 +14,7 @@ use thiserror::Error;
 
 use super::binding::Binding;
 use super::tiles::TileError;
-use super::{Ledger, index, note};
+use super::{Ledger, cut, index, note};
 use crate::clock::Clock;
 use crate::store::derived::{Derived, IndexRow};
 use crate::store::trail::{BatchRow, signed};
@@ -29,6 +29,8 @@ pub struct Deriver {
     at: Option<u64>,
     binding: Binding,
     owed: Owed,
+    /// An entry said that the log was cut, and nobody looked yet.
+    cut: bool,
 }
 
 /// When the next anchor is due.
@@ -65,6 +67,7 @@ impl Deriver {
             at: None,
             binding,
             owed: Owed::default(),
+            cut: false,
         }
     }
 
@@ -147,6 +150,9 @@ impl Deriver {
             self.flush(derived).await?;
             self.at = Some(end);
             at = end;
+            if std::mem::take(&mut self.cut) {
+                self.ledger.learn_cut().await?;
+            }
         }
         Ok(())
     }
@@ -176,6 +182,7 @@ impl Deriver {
                 return Err(DeriveError::Diverged(why));
             }
             self.owed.heard(&header);
+            self.cut |= cut::pruned(&header.what).is_some();
             if seq == self.binding.size() {
                 self.binding.follow(&header);
             }
@@ -214,7 +221,7 @@ impl Deriver {
         if tiles.frontier(checkpoint.size).await?.root() == checkpoint.root {
             return Ok(());
         }
-        tiles.begin_anew().await;
+        tiles.begin_anew().await?;
         while let Err(error) = tiles.grow(checkpoint.size).await {
             match error {
                 TileError::Growing(..) => self.flush_tiles(Derived::default()).await?,

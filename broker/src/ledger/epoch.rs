@@ -18,7 +18,7 @@ use tokio::sync::{mpsc, watch};
 use super::draft::note;
 use super::keys::{EpochKeys, origin};
 use super::whole::Whole;
-use super::{Ledger, Published};
+use super::{Ledger, Published, cut};
 use crate::random;
 use crate::store::requests::{self, RequestRow};
 use crate::store::trail;
@@ -455,12 +455,17 @@ impl Ledger {
             checkpoint: note.into(),
             last_ts: 0,
         };
+        let cut = cut::find(store.readers().into(), &log, None).await;
+        let cut = cut.map_err(|error| store.failed(error.into_engine()))?;
+        let cuts = Arc::new(watch::Sender::new(cut.map(Arc::new)));
         Ok(Some(Ledger {
             queue: mpsc::channel(1).0, // nobody listens: it grows no more
             published: watch::channel(published).1,
             cosigned: super::cosigned::Cosigned::default(),
-            tiles: super::Tiles::new(store.clone()),
+            tiles: super::Tiles::new(store.clone(), Arc::clone(&cuts)),
+            cuts,
             handovers: Arc::from([]),
+            vkeys: Arc::from([genesis.vkey.clone()]),
             vkey: genesis.vkey.into(),
             store,
             ..self.clone()

@@ -2,13 +2,18 @@
 //!
 //! Headers, hashes and proofs stay. What still binds stays too, and is named: an erasure that is not whole does not happen.
 
+mod holds;
+mod retain;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, json};
-use stint_audit::kind::{AdminOp, Basis, Erased, KeyUse};
+use stint_audit::kind::{Basis, Erased};
 use stint_audit::{Digest, Entry, Header, What};
 use thiserror::Error;
 
+use self::holds::Holds;
+pub(crate) use self::retain::Keeper;
 use super::Ledger;
 use crate::hand;
 use crate::store::erase::EraseRow;
@@ -101,11 +106,7 @@ pub async fn erase(
 }
 
 /// Records what was planned, and with it does it.
-pub(super) async fn record(
-    ledger: &Ledger,
-    row: EraseRow,
-    grounds: &Grounds,
-) -> Result<Gone, EraseError> {
+async fn record(ledger: &Ledger, row: EraseRow, grounds: &Grounds) -> Result<Gone, EraseError> {
     let (n, ranges) = (row.n(), row.ranges.clone());
     let entry = entry(ledger, &row, grounds);
     let receipt = ledger
@@ -183,9 +184,7 @@ struct Search<'w> {
     found: BTreeMap<u64, Header>,
     found_grants: BTreeSet<String>,
     gone: Vec<[u64; 2]>,
-    /// Entries that bind without an end, and how.
-    standing: BTreeMap<u64, &'static str>,
-    policy: Option<u64>,
+    holds: Holds,
 }
 
 impl<'w> Search<'w> {
@@ -197,13 +196,15 @@ impl<'w> Search<'w> {
             found: BTreeMap::new(),
             found_grants: BTreeSet::new(),
             gone: Vec::new(),
-            standing: BTreeMap::new(),
-            policy: None,
+            holds: Holds::default(),
         }
     }
 
     fn look(&mut self, header: Header) {
-        self.fold(&header);
+        self.holds.follow(&header);
+        if let What::Erased(erased) = &header.what {
+            self.gone.extend(&erased.ranges);
+        }
         let grant = match &header.what {
             What::Granted(_) => Some(&header.id),
             What::Revoked(it) => Some(&it.grant),
@@ -228,45 +229,6 @@ impl<'w> Search<'w> {
         }
     }
 
-    fn fold(&mut self, header: &Header) {
-        let seq = header.seq;
-        match &header.what {
-            What::Genesis(_) | What::Recovery(_) | What::Epoch(_) => {
-                self.stands(seq, "says where the log begins or ends");
-            }
-            What::Erased(erased) => self.gone.extend(&erased.ranges),
-            What::PolicyLoaded(loaded) if loaded.ok => {
-                if let Some(was) = self.policy.replace(seq) {
-                    self.undone(was);
-                }
-                self.stands(seq, "says which policy is in force");
-            }
-            What::KeyAdded(added) => {
-                let why = match added.usage {
-                    KeyUse::Issuer | KeyUse::Federation => "has a key set that may still serve",
-                    _ => "has a key in use",
-                };
-                self.stands(seq, why);
-            }
-            What::KeyRetired(retired) => self.undone(retired.of),
-            What::Frozen(_) => self.stands(seq, "is a freeze that was not lifted"),
-            What::Unfrozen(unfrozen) => self.undone(unfrozen.of),
-            What::CallerDisabled(_) => self.stands(seq, "disables a caller"),
-            What::Admin(admin) if admin.op == AdminOp::CallerEnabled => {
-                admin.of.iter().for_each(|of| self.undone(*of));
-            }
-            _ => {}
-        }
-    }
-
-    fn stands(&mut self, seq: u64, why: &'static str) {
-        self.standing.insert(seq, why);
-    }
-
-    fn undone(&mut self, seq: u64) {
-        self.standing.remove(&seq);
-    }
-
     async fn end(
         mut self,
         store: &Store,
@@ -286,7 +248,7 @@ impl<'w> Search<'w> {
             .retain(|seq, _| super::whole::unsaid([*seq, seq + 1], &gone).is_some());
         let mut binds = Vec::new();
         for (seq, header) in &self.found {
-            if let Some(why) = self.binds(store, header, now).await? {
+            if let Some(why) = self.holds.binds(store, header, now).await? {
                 binds.push((*seq, why));
             }
         }
@@ -300,35 +262,9 @@ impl<'w> Search<'w> {
             _ => Ok(row),
         }
     }
-
-    /// Why the body of this entry may not go.
-    async fn binds(
-        &self,
-        store: &Store,
-        header: &Header,
-        now: u64,
-    ) -> Result<Option<String>, store::Error> {
-        if let Some(why) = self.standing.get(&header.seq) {
-            return Ok(Some((*why).to_owned()));
-        }
-        let until = match &header.what {
-            What::Granted(it) => Some(("is a grant that lives", it.exp)),
-            What::Revoked(it) => Some(("withdraws a grant that would live", it.until)),
-            What::Voted(it) => Some(("is a vote that counts", it.until)),
-            What::TaskOpened(it) => Some(("opens a task that is open", it.deadline)),
-            What::TaskClosed(it) => Some(("withdraws grants that would live", it.until)),
-            What::RequestClosed(it) => Some(("ends a request that would wait", it.until)),
-            What::Requested(_) => {
-                let open = store.pending_request(&header.id).await?;
-                return Ok(open.map(|_| "is a request that is open".to_owned()));
-            }
-            _ => None,
-        };
-        let until = until.filter(|(_, until)| *until > now);
-        Ok(until.map(|(what, until)| format!("{what} until {until}")))
-    }
 }
 
+/// The bodies of `headers`, which ascend, and what rows know of the same.
 fn row<'h>(headers: impl Iterator<Item = &'h Header>, callers: &[String]) -> EraseRow {
     let mut row = EraseRow {
         callers: callers.to_vec(),

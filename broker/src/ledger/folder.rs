@@ -48,7 +48,11 @@ impl Ledger {
         let head = folder.join("checkpoint");
         let known = self.known(&head, &note).await?;
         let size = known.size;
-        for tile in Tile::all(size).filter(|tile| grew(tile, from)) {
+        let floor = self.floor();
+        // A folder that is new has no tiles of level 0 from before a cut.
+        let is_left = |tile: &Tile| tile.level > 0 || tile.index * WIDTH >= floor;
+        let tiles = Tile::all(size).filter(|tile| grew(tile, from) && is_left(tile));
+        for tile in tiles {
             let gone = || TileError::Range(size);
             let hashes = self.tile(&tile).await?.ok_or_else(gone)?;
             keep(folder.join(tile.path()), tile::hash_bytes(&hashes)).await?;

@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use zeroize::Zeroizing;
 
 use super::committer::Says;
+use super::cut::{self, Cut, Cuts};
 use super::draft::note;
 use super::pin::{self, Pin};
 use super::release::{Node, Outstanding};
@@ -121,6 +122,9 @@ pub(super) async fn open(
     let log = store.log().to_owned();
     // Before the head: another replica may publish more while we look, which is no evidence against anybody.
     let held = held(&store, &site).await?;
+    let cuts = Arc::new(watch::Sender::new(
+        cut_of(&store, None).await?.map(Arc::new),
+    ));
     let row = trail::head(&mut db, &log, trail::Lock::None)
         .await
         .map_err(|source| store.failed(source))?;
@@ -130,13 +134,13 @@ pub(super) async fn open(
             if let (Some(path), None) = (&site.pin, &pinned) {
                 tracing::warn!(path = %path.display(), "there is no pin: a rolled back store would not show");
             }
-            let existing = existing(&store, &site, row, pinned.as_ref()).await?;
-            witnessed(&store, &site, &existing.0, &held).await?;
+            let existing = existing(&store, &site, row, pinned.as_ref(), &cuts).await?;
+            witnessed(&store, &site, &existing.0, (&held, &cuts)).await?;
             existing
         }
         None => {
             let head = absent(&log, if_absent, pinned.as_ref())?;
-            witnessed(&store, &site, &head, &held).await?;
+            witnessed(&store, &site, &head, (&held, &cuts)).await?;
             (head, Standing::default())
         }
     };
@@ -147,7 +151,8 @@ pub(super) async fn open(
     let metrics = Arc::clone(&site.metrics);
     let ticks = Arc::clone(&clock);
     let policy = in_force(&store, &mut db, &standing).await?;
-    let (ledger, mut committer, pin) = assemble(store, db, (head, policy, frozen), site, clock);
+    let stands = (head, policy, frozen);
+    let (ledger, mut committer, pin) = assemble((store, db, cuts), stands, site, clock);
     committer.arrive().await.map_err(OpenError::Arrive)?;
     if is_new {
         committer.begin().await.map_err(OpenError::Begin)?;
@@ -177,7 +182,8 @@ fn absent(log: &str, if_absent: IfAbsent, pinned: Option<&Checkpoint>) -> Result
 
 /// What witnesses hold under our own signature, and the newest checkpoint that was published.
 async fn held(store: &Store, site: &Site) -> Result<Vec<Held>, OpenError> {
-    let keys = [site.log_key.public().clone()];
+    // During a handover what was signed before it is ours too.
+    let keys = site.log_key.all_public();
     let published = witnesses::published(store, &keys).await?;
     Ok(site.witnessed.iter().cloned().chain(published).collect())
 }
@@ -188,9 +194,9 @@ async fn witnessed(
     store: &Store,
     site: &Site,
     head: &Head,
-    held: &[Held],
+    (held, cuts): (&[Held], &Cuts),
 ) -> Result<(), OpenError> {
-    let tiles = super::Tiles::new(store.clone());
+    let tiles = super::Tiles::new(store.clone(), Arc::clone(cuts));
     let (size, root) = (head.size(), *head.root());
     match witnesses::first_that_differs(store, &tiles, (size, root), held).await? {
         None => Ok(()),
@@ -207,6 +213,7 @@ async fn existing(
     site: &Site,
     row: HeadRow,
     pinned: Option<&Checkpoint>,
+    cuts: &Cuts,
 ) -> Result<(Head, Standing), OpenError> {
     let mac = row.mac.clone();
     let head = restore(store.log(), row)?;
@@ -219,8 +226,39 @@ async fn existing(
         let text = format!("the head is at {} entries, the pin knows more", head.size());
         return Err(OpenError::Diverged(text));
     }
-    let standing = resume(store, &head, pinned).await?;
+    let standing = resume(store, &head, pinned, cuts).await?;
+    settle_cut(store, &standing, cuts).await?;
     Ok((head, standing))
+}
+
+/// What the rows, or the entry `at`, say of where the log begins.
+async fn cut_of(store: &Store, at: Option<u64>) -> Result<Option<Cut>, OpenError> {
+    match cut::find(store.readers().into(), store.log(), at).await {
+        Ok(cut) => Ok(cut),
+        Err(error) => Err(OpenError::Diverged(error.of_store(store)?)),
+    }
+}
+
+/// The log begins where its own newest entry about that says, and nowhere else.
+async fn settle_cut(store: &Store, standing: &Standing, cuts: &Cuts) -> Result<(), OpenError> {
+    let said = cuts.borrow().clone();
+    let Some(header) = standing.pruned() else {
+        return match said {
+            None => Ok(()),
+            Some(cut) => Err(OpenError::Diverged(format!(
+                "entry {} is said to have cut the log, and is no such entry",
+                cut.entry
+            ))),
+        };
+    };
+    if said.is_none_or(|cut| !cut.is_of(header)) {
+        let cut = cut_of(store, Some(header.seq)).await?;
+        let cut = cut.filter(|cut| cut.is_of(header));
+        let cut =
+            cut.ok_or_else(|| diverged("the entry that cut the log is not the one it was"))?;
+        cuts.send_replace(Some(Arc::new(cut)));
+    }
+    Ok(())
 }
 
 pub(super) fn restore(log: &str, row: HeadRow) -> Result<Head, OpenError> {
@@ -287,8 +325,7 @@ fn pinned(site: &Site) -> Result<Option<Checkpoint>, OpenError> {
 }
 
 fn assemble(
-    store: Store,
-    db: Db,
+    (store, db, cuts): (Store, Db, Cuts),
     (head, policy, frozen): (Head, Option<(Digest, u64)>, Frozen),
     site: Site,
     clock: Arc<dyn Clock>,
@@ -311,6 +348,12 @@ fn assemble(
         capacity: site.queue,
         pseudonyms: Arc::new(Pseudonyms::new(*site.pseudonyms, store.log())),
         vkey: site.log_key.vkey().into(),
+        vkeys: site
+            .log_key
+            .all_public()
+            .iter()
+            .map(ToString::to_string)
+            .collect(),
         published: follow,
         state: watching,
         frozen,
@@ -318,7 +361,8 @@ fn assemble(
         halts: Arc::clone(&halts),
         outstanding: Arc::clone(&outstanding),
         cosigned: super::cosigned::Cosigned::default(),
-        tiles: super::Tiles::new(store.clone()),
+        tiles: super::Tiles::new(store.clone(), Arc::clone(&cuts)),
+        cuts,
         accused: Arc::default(),
         handovers: site.handovers.into(),
         store: store.clone(),

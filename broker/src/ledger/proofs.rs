@@ -117,6 +117,7 @@ impl Ledger {
     /// [`TileError`].
     pub async fn headers(&self, from: u64, to: u64) -> Result<Vec<Vec<u8>>, TileError> {
         self.within(to)?;
+        self.has(from, to)?;
         let mut headers = Vec::new();
         let mut next = from;
         while next < to {
@@ -170,7 +171,12 @@ impl Ledger {
         if seq >= size {
             return Err(TileError::Range(size));
         }
-        let found = self.proven(seq, &checkpoint).await;
+        let mut found = self.proven(seq, &checkpoint).await;
+        if let Err(TileError::Missing(_)) = &found {
+            // Or another replica cut the log just now.
+            self.learn_cut().await?;
+            found = self.proven(seq, &checkpoint).await;
+        }
         if let Err(error @ (TileError::Conflict(_) | TileError::Missing(_))) = &found {
             self.accuse(error.to_string());
         }
@@ -244,7 +250,7 @@ impl Ledger {
         };
         match self.prove(*seq).await {
             Ok(proven) => Ok(Some(proven)),
-            Err(TileError::Range(_)) => Ok(None),
+            Err(TileError::Pruned { .. } | TileError::Range(_)) => Ok(None),
             Err(error) => Err(error),
         }
     }

@@ -6,11 +6,14 @@
 //! that lists what binds must hash to what the anchor says, and each entry in it is proven under the anchor's root.
 //! Wherever any of this does not hold, the long way is taken, which reads every entry and names the one that is wrong.
 
+use std::sync::Arc;
+
 use stint_audit::kind::Anchor;
 use stint_audit::tree::{Frontier, leaf_hash, verify_consistency, verify_inclusion};
 use stint_audit::{Digest, Head, Header, What, tile};
 
 use super::OpenError;
+use super::cut::{Below, Cut, CutError, Cuts};
 use super::standing::Standing;
 use super::tiles::{TileError, Tiles};
 use crate::store::Store;
@@ -24,8 +27,9 @@ pub(super) async fn resume(
     store: &Store,
     head: &Head,
     pin: Option<(u64, Digest)>,
+    cuts: &Cuts,
 ) -> Result<Standing, OpenError> {
-    let tiles = Tiles::new(store.clone());
+    let tiles = Tiles::new(store.clone(), Arc::clone(cuts));
     let short = Short {
         store,
         tiles: &tiles,
@@ -34,7 +38,14 @@ pub(super) async fn resume(
     };
     let standing = match short.walk().await? {
         Some(standing) => standing,
-        None => whole(store, head, pin).await?,
+        None => {
+            let cut = cuts.borrow().clone();
+            let walk = match cut {
+                None => Walk::new(Frontier::of(&[]), Standing::default(), pin),
+                Some(cut) => from_cut(store, &cut, pin).await?,
+            };
+            whole(walk, store, head).await?
+        }
     };
     recheck(store, head.size()).await?;
     recheck_tiles(&tiles, store, head.size()).await?;
@@ -165,13 +176,32 @@ impl Short<'_> {
     }
 }
 
-/// The long way: every entry from the first.
-async fn whole(
-    store: &Store,
-    head: &Head,
-    pin: Option<(u64, Digest)>,
-) -> Result<Standing, OpenError> {
-    let mut walk = Walk::new(Frontier::of(&[]), Standing::default(), pin);
+/// The long way of a log that was cut: what stays below was proven by its tiles, which must lead to the head with the rest.
+async fn from_cut(store: &Store, cut: &Cut, pin: Option<(u64, Digest)>) -> Result<Walk, OpenError> {
+    if let Some((size, _)) = pin.filter(|(size, _)| *size < cut.below) {
+        return Err(OpenError::Diverged(format!(
+            "the pin knows {size} entries, and entries below {} were pruned: it cannot be compared any more",
+            cut.below
+        )));
+    }
+    let read = async {
+        let below = Below::read(store.readers().into(), store.log(), cut.below).await?;
+        let kept = below.kept(store.readers().into(), store.log(), cut).await?;
+        Ok::<_, CutError>((below, kept))
+    };
+    let (below, kept) = match read.await {
+        Ok(read) => read,
+        Err(error) => return Err(OpenError::Diverged(error.of_store(store)?)),
+    };
+    let mut standing = Standing::default();
+    for entry in kept {
+        standing.follow(&entry.bytes)?;
+    }
+    Ok(Walk::new(below.frontier, standing, pin))
+}
+
+/// The long way: every entry that is there.
+async fn whole(mut walk: Walk, store: &Store, head: &Head) -> Result<Standing, OpenError> {
     walk.until(store, head.size()).await?;
     if walk.tree.root() != *head.root() {
         return Err(diverged("the stored hashes do not give the head's root"));
@@ -359,6 +389,7 @@ fn readable<T>(read: Result<T, TileError>) -> Result<Option<T>, OpenError> {
             TileError::Conflict(_)
             | TileError::Growing(..)
             | TileError::Missing(_)
+            | TileError::Pruned { .. }
             | TileError::Range(_),
         ) => Ok(None),
     }
@@ -370,6 +401,7 @@ fn opened(error: TileError) -> OpenError {
         TileError::Conflict(_)
         | TileError::Growing(..)
         | TileError::Missing(_)
+        | TileError::Pruned { .. }
         | TileError::Range(_) => OpenError::Diverged(error.to_string()),
     }
 }

@@ -8,9 +8,10 @@ use std::collections::HashSet;
 use stint_audit::{Entry, Sealed, What};
 
 use super::{Job, Lost, Unit};
+use crate::store::prune::{self, SweepRow};
 use crate::store::{
     AnswerRow, CloseRow, Db, FetchRow, GrantRow, PolicyRow, RequestRow, RetryRow, Sort, SpentRow,
-    TaskRow, VoteRow, Write,
+    TaskRow, VoteRow, Write, deferrals,
     derived::{self, Derived},
     erase::{self, EraseRow},
     issuers, nodes, notices, people, policies,
@@ -32,6 +33,7 @@ pub(super) struct Guards<'a> {
     voted: Vec<(usize, Voted<'a>)>,
     people: Vec<(usize, &'a people::Change)>,
     retry: Vec<(usize, &'a RetryRow)>,
+    deferrals: Vec<(usize, &'a deferrals::Change)>,
 }
 
 /// A vote, or votes that a decision rests on.
@@ -53,6 +55,7 @@ impl<'a> Guards<'a> {
             for write in &job.unit.writes {
                 match write {
                     Write::Close(row) => guards.close.push((place, row)),
+                    Write::Deferral(change) => guards.deferrals.push((place, change)),
                     Write::Erase(row) => guards.erase.push((place, row)),
                     Write::OpenTask(row) => guards.open.push((row, begins(&job.unit))),
                     Write::Park(row) => guards.park.push((place, row)),
@@ -74,7 +77,9 @@ impl<'a> Guards<'a> {
                     | Write::Looked(_)
                     | Write::NotFrozen(_)
                     | Write::Notice(_)
-                    | Write::PolicySet(_) => {}
+                    | Write::PolicySet(_)
+                    | Write::Pruned
+                    | Write::Sweep(_) => {}
                 }
             }
         }
@@ -144,6 +149,11 @@ impl<'a> Guards<'a> {
         for (place, change) in &self.people {
             if !people::apply(db, log, change).await? {
                 lost.push((*place, Lost::Person));
+            }
+        }
+        for (place, change) in &self.deferrals {
+            if !deferrals::apply(db, log, change).await? {
+                lost.push((*place, Lost::Deferred));
             }
         }
         Ok(())
@@ -289,6 +299,8 @@ pub(super) struct Effects<'a> {
     derived: Vec<&'a Derived>,
     notices: Vec<&'a notices::Change>,
     looks: Vec<&'a Look>,
+    cut: Option<u64>,
+    sweeps: Vec<&'a SweepRow>,
 }
 
 impl<'a> Effects<'a> {
@@ -305,7 +317,10 @@ impl<'a> Effects<'a> {
                     Write::Looked(look) => effects.looks.push(look),
                     Write::Notice(change) => effects.notices.push(change),
                     Write::PolicySet(row) => effects.policies.push((row, seq)),
+                    Write::Pruned => effects.cut = Some(seq),
+                    Write::Sweep(row) => effects.sweeps.push(row),
                     Write::Close(_)
+                    | Write::Deferral(_)
                     | Write::HistoryIs { .. }
                     | Write::Erase(_)
                     | Write::NotFrozen(_)
@@ -342,6 +357,12 @@ impl<'a> Effects<'a> {
         }
         for look in self.looks {
             votes::look(db, log, look).await?;
+        }
+        if let Some(seq) = self.cut {
+            prune::cut(db, log, seq).await?;
+        }
+        for row in self.sweeps {
+            prune::sweep(db, log, row).await?;
         }
         for change in self.notices {
             notices::apply(db, log, change).await?;

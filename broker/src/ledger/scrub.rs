@@ -63,6 +63,7 @@ impl From<TileError> for Finding {
             TileError::Conflict(_)
             | TileError::Growing(..)
             | TileError::Missing(_)
+            | TileError::Pruned { .. }
             | TileError::Range(_) => Self::Diverged(error.to_string()),
         }
     }
@@ -123,11 +124,26 @@ impl Ledger {
         seen
     }
 
+    /// A pass, begun anew where the log was cut under it.
     async fn pass(&self, pace: Pace) -> Result<Scrubbed, Finding> {
+        loop {
+            let floor = self.floor();
+            let seen = self.pass_from(floor, pace).await;
+            if let Err(Finding::Diverged(_)) = &seen {
+                self.learn_cut().await?;
+                if self.floor() > floor {
+                    continue;
+                }
+            }
+            return seen;
+        }
+    }
+
+    async fn pass_from(&self, floor: u64, pace: Pace) -> Result<Scrubbed, Finding> {
         let note = self.published().checkpoint;
         let checkpoint = Checkpoint::parse_note(&note);
         let (checkpoint, _) = checkpoint.map_err(|error| Finding::Diverged(error.to_string()))?;
-        let mut walk = Walk::begin(self, checkpoint.size).await?;
+        let mut walk = Walk::begin(self, floor, checkpoint.size).await?;
         while walk.at() < checkpoint.size {
             let watch = Stopwatch::start();
             self.page(&mut walk, checkpoint.size).await?;

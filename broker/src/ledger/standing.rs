@@ -145,6 +145,11 @@ impl Standing {
         Some((seq, self.headers.get(&seq)?.pol?))
     }
 
+    /// The newest entry that says that the log was cut.
+    pub(super) fn pruned(&self) -> Option<&Header> {
+        self.headers.get(&self.binding.pruned()?)
+    }
+
     /// What is frozen, by the bodies that say it.
     pub(super) async fn frozen(&self, store: &Store) -> Result<Frozen, OpenError> {
         let mut frozen = Frozen::default();

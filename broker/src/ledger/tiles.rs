@@ -13,6 +13,7 @@ use stint_audit::tree::Frontier;
 use thiserror::Error;
 use tokio::sync::Mutex;
 
+use super::cut::Cuts;
 use crate::store::trail::{BatchRow, signed};
 use crate::store::{self, Store};
 
@@ -31,6 +32,20 @@ pub enum TileError {
     /// The log is not that large.
     #[error("there is no such place in a ledger of {0} entries")]
     Range(u64),
+    /// The entry is in an archive, and here no more.
+    #[error(
+        "entry {seq} is in the archive `{file}` (SHA-256 {archive}): entries below {below} were pruned"
+    )]
+    Pruned {
+        /// The entry.
+        seq: u64,
+        /// The first that is there.
+        below: u64,
+        /// Where the archive was written.
+        file: String,
+        /// Its hash.
+        archive: Digest,
+    },
     /// The tiles of the older entries are still being made.
     #[error("tiles are still being made: entry {0} of {1}")]
     Growing(u64, u64),
@@ -41,6 +56,7 @@ pub enum TileError {
 pub struct Tiles {
     store: Store,
     growing: Arc<Mutex<Growing>>,
+    cuts: Cuts,
 }
 
 /// What is not in the store, or not yet.
@@ -54,11 +70,17 @@ struct Growing {
 
 impl Tiles {
     /// The tiles of the log in `store`.
-    pub(super) fn new(store: Store) -> Self {
+    pub(super) fn new(store: Store, cuts: Cuts) -> Self {
         Self {
             store,
             growing: Arc::default(),
+            cuts,
         }
+    }
+
+    /// The first entry from which on all are there.
+    pub(super) fn floor(&self) -> u64 {
+        self.cuts.borrow().as_ref().map_or(0, |cut| cut.below)
     }
 
     /// PATH of leaf `seq` in the tree of `size`, which is at most the log's.
@@ -133,6 +155,17 @@ impl Tiles {
     /// # Errors
     /// [`TileError`].
     pub async fn again(&self, tile: &Tile) -> Result<Vec<Digest>, TileError> {
+        // What was cut away cannot be hashed again: its tiles are what is left of it.
+        let cut = self.cuts.borrow().clone();
+        let (end, _) = tile.sizes().unwrap_or((u64::MAX, u64::MAX));
+        if let Some(cut) = cut.filter(|cut| end <= cut.below) {
+            let rows = self.store.tiles(tile.level, tile.index, tile.index + 1);
+            let hashes = match rows.await?.into_iter().next() {
+                Some((_, bytes)) => tile::hashes(&bytes),
+                None => return Err(cut.missing(end.saturating_sub(1))),
+            };
+            return hashes.ok_or_else(|| TileError::Conflict(tile.path()));
+        }
         if tile.level == 0 {
             return leaves(&self.store, tile.index * WIDTH, (tile.index + 1) * WIDTH).await;
         }
@@ -187,7 +220,13 @@ impl Tiles {
         let mut growing = self.growing.lock().await;
         if growing.edge.is_none() {
             let at = self.store.derived().await?.min(size);
-            growing.edge = Some(self.edge_at(at / WIDTH * WIDTH).await?.unwrap_or_default());
+            growing.edge = match self.edge_at(at / WIDTH * WIDTH).await? {
+                Some(edge) if edge.size() >= self.floor() => Some(edge),
+                Some(_) | None => self.edge_at(self.floor()).await?,
+            };
+            if growing.edge.is_none() {
+                return Err(TileError::Missing(self.floor()));
+            }
         }
         loop {
             let at = growing.edge.as_ref().map_or(0, Edge::size);
@@ -265,10 +304,16 @@ impl Tiles {
     }
 
     /// Forgets what was read: the next reader begins with the entries themselves.
-    pub(super) async fn begin_anew(&self) {
+    ///
+    /// # Errors
+    /// [`TileError`]: a log that was cut begins with its tiles.
+    pub(super) async fn begin_anew(&self) -> Result<(), TileError> {
+        let floor = self.floor();
+        let edge = self.edge_at(floor).await?;
         let mut growing = self.growing.lock().await;
-        growing.edge = Some(Edge::default());
+        growing.edge = Some(edge.ok_or(TileError::Missing(floor))?);
         growing.unwritten.clear();
+        Ok(())
     }
 }
 

@@ -11,6 +11,7 @@ use stint_audit::{Body, Digest, Head, Header, What};
 use subtle::ConstantTimeEq as _;
 use thiserror::Error;
 
+use super::cut::{self, Below, Cut, CutError};
 use super::opening::restore;
 use crate::store::trail::{self, BatchRow};
 use crate::store::{Db, pages};
@@ -67,11 +68,12 @@ pub(crate) async fn whole(
     if !mac.is_none_or(ours) {
         return Err(WholeError::Head("its seal is not this broker's".to_owned()));
     }
-    let mut walk = Walk::default();
+    let mut walk = Walk::begin(db, log).await?;
     walk.note(sizes);
     while walk.tree.size() < head.size() {
         let next = walk.tree.size();
-        let batches = pages::batches(db, log, trail::signed(next), BATCHES).await?;
+        let place = (trail::signed(next), i64::MAX);
+        let batches = trail::batches(&mut *db, log, place, BATCHES).await?;
         let end = batches.last().map_or(next, |batch| {
             let entries = u64::try_from(batch.hashes.len() / 32).unwrap_or(0);
             batch.first_seq.unsigned_abs() + entries
@@ -99,9 +101,42 @@ struct Walk {
     missing: Vec<[u64; 2]>,
     erased: Vec<[u64; 2]>,
     frozen: BTreeMap<u64, Option<String>>,
+    /// Where it begins, and the cut that one of the entries must speak of.
+    floor: u64,
+    cut: Option<Cut>,
 }
 
 impl Walk {
+    /// At the first entry from which on all are there. What stays below a cut is looked at at once; the tiles it rests
+    /// on must lead to the sealed head with the entries to come.
+    async fn begin(db: &mut Db, log: &str) -> Result<Self, WholeError> {
+        let mut walk = Self::default();
+        let wrong = |error| match error {
+            CutError::Engine(source) => WholeError::Engine(source),
+            CutError::Wrong(seq, text) => entry(seq, text),
+        };
+        let Some(cut) = cut::find((&mut *db).into(), log, None)
+            .await
+            .map_err(wrong)?
+        else {
+            return Ok(walk);
+        };
+        let below = Below::read((&mut *db).into(), log, cut.below);
+        let below = below.await.map_err(wrong)?;
+        let kept = below.kept((&mut *db).into(), log, &cut);
+        for kept in kept.await.map_err(wrong)? {
+            walk.fold(&kept.header, kept.body.as_deref());
+            walk.bodies += u64::from(kept.body.is_some());
+            if kept.body.is_none() {
+                walk.missing.push([kept.header.seq, kept.header.seq + 1]);
+            }
+        }
+        walk.tree = below.frontier;
+        walk.floor = cut.below;
+        walk.cut = Some(cut);
+        Ok(walk)
+    }
+
     fn note(&mut self, sizes: &[u64]) {
         if sizes.contains(&self.tree.size()) {
             self.roots.insert(self.tree.size(), self.tree.root());
@@ -116,11 +151,14 @@ impl Walk {
         sizes: &[u64],
     ) -> Result<(), WholeError> {
         let seq = self.tree.size();
-        if batch.first_seq.unsigned_abs() != seq {
+        let begins = batch.first_seq.unsigned_abs();
+        // The one that reaches over the cut stayed whole.
+        if begins != seq && !(begins < seq && seq == self.floor) {
             return Err(entry(seq, "is missing"));
         }
-        let mut headers = batch.entries();
-        for leaf in batch.leaves() {
+        let over = usize::try_from(seq - begins).unwrap_or(usize::MAX);
+        let mut headers = batch.entries().skip(over);
+        for leaf in batch.leaves().skip(over) {
             let seq = self.tree.size();
             let bytes = headers.next().map(|(_, bytes)| bytes);
             let bytes = bytes.filter(|bytes| leaf_hash(bytes) == leaf);
@@ -149,7 +187,12 @@ impl Walk {
             Err(FormError::Version(_)) => return Ok(()),
             Err(error) => return Err(entry(seq, &error.to_string())),
         };
-        let chained = header.seq == seq && header.prev == self.prev.unwrap_or(Digest::ZERO);
+        let begins = (seq == 0).then_some(Digest::ZERO);
+        let follows = self.prev.or(begins);
+        let chained = header.seq == seq && follows.is_none_or(|prev| header.prev == prev);
+        if self.cut.as_ref().is_some_and(|cut| cut.is_of(&header)) {
+            self.cut = None;
+        }
         if !chained || &*header.log != log || header.ts < self.ts {
             return Err(entry(seq, "does not follow the one before"));
         }
@@ -184,6 +227,9 @@ impl Walk {
     }
 
     fn end(mut self, head: Head) -> Result<Whole, WholeError> {
+        if self.cut.is_some() {
+            return Err(entry(0, "is missing, and no entry says that it was pruned"));
+        }
         if self.tree.root() != *head.root() || self.tree.size() != head.size() {
             return Err(WholeError::Head("the entries give another root".to_owned()));
         }

@@ -42,7 +42,7 @@ pub struct Watchers {
     unwitnessed: Unwitnessed,
     every: Duration,
     origin: String,
-    keys: [VerifierKey; 1],
+    keys: Arc<[VerifierKey]>,
     pin: Option<PathBuf>,
 }
 
@@ -92,7 +92,7 @@ impl Watchers {
             unwitnessed: ledger.unwitnessed,
             every: Duration::from_secs(ledger.checkpoint_every.as_u32().into()),
             origin: key.public().name().to_owned(),
-            keys: [key.public().clone()],
+            keys: key.all_public().into(),
             pin: Some(ledger.pin.clone()).filter(|pin| !pin.as_os_str().is_empty()),
         })
     }
@@ -102,8 +102,11 @@ impl Watchers {
     pub async fn held(&self) -> Vec<Held> {
         let mut asking = JoinSet::new();
         for client in &self.clients {
-            let (client, origin, keys) =
-                (Arc::clone(client), self.origin.clone(), self.keys.clone());
+            let (client, origin, keys) = (
+                Arc::clone(client),
+                self.origin.clone(),
+                Arc::clone(&self.keys),
+            );
             asking.spawn(async move {
                 let held = client.held(&origin, &keys).await;
                 held.unwrap_or_else(|error| {
@@ -214,7 +217,7 @@ struct Newest {
     size: u64,
     root: Digest,
     note: Arc<str>,
-    keys: [VerifierKey; 1],
+    keys: Arc<[VerifierKey]>,
     origin: Arc<str>,
     now: u64,
 }
@@ -317,7 +320,7 @@ impl Witnesses {
             size: published.size,
             root: checkpoint.root,
             note: Arc::clone(&published.checkpoint),
-            keys: self.watchers.keys.clone(),
+            keys: Arc::clone(&self.watchers.keys),
             origin: self.watchers.origin.as_str().into(),
             now: now.as_millis().max(0).unsigned_abs() / 1_000,
         };

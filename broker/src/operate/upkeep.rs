@@ -9,12 +9,14 @@ use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 use stint_audit::kind::Basis;
 use stint_broker::clock::{Clock as _, SystemClock};
-use stint_broker::config::Config;
+use stint_broker::config::{self, Config};
 use stint_broker::doctor::{self, Unreached};
 use stint_broker::hand::Hand;
 use stint_broker::ledger::Turned;
 use stint_broker::ledger::erase::{self, Grounds, Wanted};
+use stint_broker::ledger::prune;
 use stint_broker::restore::{self, Accepted};
+use stint_broker::store::Location;
 use stint_broker::{backup, rotate};
 
 use super::{ConfigFile, UNREACHABLE, USAGE};
@@ -93,6 +95,8 @@ pub(crate) enum Whose {
 pub(crate) enum Ledger {
     /// Delete the bodies of entries. Headers and all proofs stay; an entry says what went.
     Erase(Erase),
+    /// Archive the entries below a place, and delete them here. What still binds stays, and every proof from there on.
+    Prune(Prune),
     /// End this log in order and begin the next, with new keys and new pseudonyms. The broker is stopped.
     Epoch {
         /// Why; it goes into the ledger with your user id.
@@ -122,6 +126,25 @@ pub(crate) struct Erase {
     /// The number it was asked for under. No name: it stays.
     #[arg(long, value_name = "TEXT")]
     ticket: Option<String>,
+    /// No broker runs: open the ledger here.
+    #[arg(long)]
+    offline: bool,
+    #[command(flatten)]
+    file: ConfigFile,
+}
+
+/// What to prune.
+#[derive(Debug, Args)]
+pub(crate) struct Prune {
+    /// The first entry that stays: a multiple of 65536.
+    #[arg(long, value_name = "SEQ")]
+    below: u64,
+    /// Where the entries below go: a bundle, a new file. The broker writes it, verifies it, and only then deletes.
+    #[arg(long, value_name = "FILE")]
+    archive: PathBuf,
+    /// The database as its owner, who may delete entries: with a PostgreSQL server, where who serves may not.
+    #[command(flatten)]
+    store: super::migrate::StoreAt,
     /// No broker runs: open the ledger here.
     #[arg(long)]
     offline: bool,
@@ -289,6 +312,7 @@ pub(crate) async fn keys(command: Keys) -> anyhow::Result<ExitCode> {
 pub(crate) async fn ledger(command: Ledger) -> anyhow::Result<ExitCode> {
     match command {
         Ledger::Erase(args) => erase(args).await,
+        Ledger::Prune(args) => Box::pin(prune_it(args)).await,
         Ledger::Epoch { reason, file } => {
             anyhow::ensure!(is_line(&reason), LINE);
             let config = Config::load(&file.config)?.config;
@@ -339,6 +363,65 @@ async fn erase(args: Erase) -> anyhow::Result<ExitCode> {
     say(&format!(
         "ok        {n} bodies are gone; entry {seq} says so\n\
          next      backups, sinks and bundles from before still have them: they are beyond reach here"
+    ));
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn prune_it(args: Prune) -> anyhow::Result<ExitCode> {
+    let config = Config::load(&args.file.config)?.config;
+    let archive = std::path::absolute(&args.archive)?;
+    let owner = match (config.store.location()?, &args.store.store) {
+        (Location::File(_), None) => None,
+        (Location::File(_), Some(_)) => {
+            anyhow::bail!("--store is for a PostgreSQL server, and [store] is a file")
+        }
+        (Location::Server(_), None) => anyhow::bail!(
+            "who serves a server may not delete entries: name it as its owner, --store URL"
+        ),
+        (Location::Server(_), Some(url)) => {
+            match config::location(url, args.store.store_password_file.as_deref())? {
+                Location::Server(server) => Some(server),
+                Location::File(_) => {
+                    anyhow::bail!("--store names a PostgreSQL server, as [store] does")
+                }
+            }
+        }
+    };
+    let (log, seq, below, kept) = if args.offline {
+        let actor = actor();
+        let hand = Box::pin(Hand::open(&config, Arc::new(SystemClock))).await?;
+        let wanted = prune::Wanted {
+            below: args.below,
+            archive: &archive,
+            actor: &actor,
+            sinks: config.sinks.keys().map(String::as_str).collect(),
+            files: Vec::new(),
+        };
+        let pruned = Box::pin(prune::prune(&hand.ledger, &hand.store, wanted, now())).await;
+        hand.close().await;
+        let pruned = pruned?;
+        (pruned.log, pruned.seq, pruned.below, pruned.kept)
+    } else {
+        let ask = json!({ "below": args.below, "archive": archive });
+        match told(&config.ops.socket, "/v1/ledger/prune", &ask).await? {
+            Ok(it) => (
+                text(&it, "log").to_owned(),
+                number(&it, "seq"),
+                number(&it, "below"),
+                number(&it, "kept"),
+            ),
+            Err(code) => return Ok(code),
+        }
+    };
+    if let Some(owner) = owner {
+        prune::sweep(&owner, &log).await?;
+    }
+    say(&format!(
+        "ok        entries below {below} are in {}; entry {seq} says so, with its hash\n\
+         kept      {kept} of them stay, because they bind\n\
+         next      keep the archive as long as somebody may ask: stint ledger verify {}",
+        archive.display(),
+        archive.display(),
     ));
     Ok(ExitCode::SUCCESS)
 }

@@ -9,7 +9,7 @@ use thiserror::Error;
 use tokio::sync::watch;
 
 use super::format::{Event, Format, Heartbeat, Source, leaf};
-use crate::ledger::{Ledger, Published};
+use crate::ledger::{Cut, Ledger, Published};
 use crate::store::trail::{BatchRow, signed};
 use crate::store::{self, Store};
 
@@ -18,6 +18,7 @@ use crate::store::{self, Store};
 pub struct Feed {
     store: Store,
     log: Arc<str>,
+    cut: watch::Receiver<Option<Arc<Cut>>>,
     published: watch::Receiver<Published>,
     format: Format,
     bodies: Disclosed,
@@ -91,6 +92,7 @@ impl Feed {
         Feed {
             store: store.clone(),
             log: ledger.origin().into(),
+            cut: ledger.watch_cut(),
             published: ledger.watch_published(),
             format,
             bodies,
@@ -101,6 +103,12 @@ impl Feed {
     #[must_use]
     pub fn size(&self) -> u64 {
         self.published.borrow().size
+    }
+
+    /// Where the log begins, if not with entry 0.
+    #[must_use]
+    pub fn cut(&self) -> Option<Arc<Cut>> {
+        self.cut.borrow().clone()
     }
 
     /// Waits until there is an entry `at`.

@@ -11,6 +11,7 @@ use super::feed::{Feed, FeedError};
 use super::health::Health;
 use super::way::{Trouble, Way};
 use crate::clock::Clock;
+use crate::post::PostError;
 use crate::random;
 use crate::store;
 use crate::store::cursors::{Cursor, Turn};
@@ -54,7 +55,9 @@ impl Sender {
             let (stop, sent) = self.turn().await;
             let wait = match stop {
                 Stop::Feed(FeedError::Closed) => return,
-                Stop::Way(Trouble::Status { status: 413, .. }) if self.most > 1 => {
+                Stop::Way(Trouble::Post(PostError::Status { status: 413, .. }))
+                    if self.most > 1 =>
+                {
                     // The receiver finds it too large: half of it, at once. One entry is tried for ever.
                     self.most /= 2;
                     Duration::ZERO
@@ -89,6 +92,19 @@ impl Sender {
             // Or this replica has not heard of the newest entries yet: it looks again.
             let beyond = FeedError::Beyond { next: at, size };
             return (beyond.into(), false);
+        }
+        if let Some(cut) = self.feed.cut().filter(|cut| at < cut.below) {
+            tracing::warn!(
+                sink = self.health.name(),
+                from = at,
+                below = cut.below,
+                archive = cut.file,
+                "entries below were pruned: the sink goes on from where the ledger begins"
+            );
+            at = match self.moved(at, cut.below).await {
+                Ok(at) => at,
+                Err(stop) => return (stop, false),
+            };
         }
         let mut sent = false;
         let mut beat = every(self.heartbeat);
@@ -190,9 +206,9 @@ fn every(period: Duration) -> tokio::time::Interval {
 /// Longer after each failure, up to a minute; between half and all of it, so that replicas and sinks do not come
 /// together. What a receiver asks for counts, up to the same minute.
 fn pause(failures: u32, stop: &Stop) -> Duration {
-    if let Stop::Way(Trouble::Status {
+    if let Stop::Way(Trouble::Post(PostError::Status {
         wait: Some(wait), ..
-    }) = stop
+    })) = stop
     {
         return (*wait).clamp(FIRST, LONGEST);
     }
@@ -234,7 +250,12 @@ mod tests {
         }
         let asked = |seconds| {
             let wait = Some(Duration::from_secs(seconds));
-            Stop::Way(Trouble::Status { status: 429, wait })
+            let said = String::new();
+            Stop::Way(Trouble::Post(PostError::Status {
+                status: 429,
+                wait,
+                said,
+            }))
         };
         assert_eq!(pause(1, &asked(7)), Duration::from_secs(7));
         assert_eq!(pause(1, &asked(0)), FIRST);

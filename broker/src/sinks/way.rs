@@ -10,7 +10,7 @@ mod http;
 mod syslog;
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use thiserror::Error;
@@ -22,6 +22,7 @@ use super::format::{Event, Format};
 use crate::authenticate::crypto;
 use crate::config::{self, SecretError, SinkKind, SinkTo};
 use crate::ledger::{FolderError, Ledger};
+use crate::post::{PostError, PosterError, read_roots};
 
 /// A way out.
 #[derive(Debug)]
@@ -61,17 +62,9 @@ pub(super) enum Trouble {
     /// The file is not one that entries go into.
     #[error("it is {0}")]
     NoFile(&'static str),
-    /// The receiver cannot be reached, or hung up.
+    /// A POST failed.
     #[error("{0}")]
-    Post(String),
-    /// The receiver said no.
-    #[error("it answered {status}")]
-    Status {
-        /// Of the answer.
-        status: u16,
-        /// How long it wants to be left alone.
-        wait: Option<Duration>,
-    },
+    Post(#[from] PostError),
     /// No answer in time.
     #[error("it took longer than {0:?}")]
     Slow(Duration),
@@ -86,17 +79,12 @@ pub(super) enum Trouble {
 /// Why a sink cannot be set up: the operator's to mend.
 #[derive(Debug, Error)]
 pub(super) enum SetupError {
-    /// The roots cannot be read.
-    #[error("`ca_file` `{path}` cannot be used: {why}")]
-    Roots {
-        /// The file.
-        path: String,
-        /// What is wrong with it.
-        why: String,
-    },
-    /// The HTTP client cannot be built.
-    #[error("{0}")]
-    Client(String),
+    /// The roots cannot be read, or there is no client.
+    #[error(transparent)]
+    Poster(#[from] PosterError),
+    /// The roots are none.
+    #[error("`ca_file` cannot be used: {0}")]
+    Roots(String),
     /// The receiver's name is none.
     #[error("`{0}` is no name that a certificate could have")]
     Name(String),
@@ -161,26 +149,3 @@ impl Way {
         }
     }
 }
-
-/// The PEM text of a file, at most 1 MiB.
-fn read_roots(path: &Path) -> Result<Vec<u8>, SetupError> {
-    use std::io::Read as _;
-
-    let wrong = |why: String| SetupError::Roots {
-        path: path.display().to_string(),
-        why,
-    };
-    let file = std::fs::File::open(path).map_err(|error| wrong(error.to_string()))?;
-    let mut pem = Vec::new();
-    file.take(LARGEST)
-        .read_to_end(&mut pem)
-        .map_err(|error| wrong(error.to_string()))?;
-    // Both TLS clients below take what is there: one file without a root would trust nobody, quietly.
-    match pem.windows(MARK.len()).any(|at| at == MARK) {
-        true => Ok(pem),
-        false => Err(wrong("it has no PEM certificate".to_owned())),
-    }
-}
-
-const LARGEST: u64 = 1 << 20;
-const MARK: &[u8] = b"-----BEGIN CERTIFICATE-----";

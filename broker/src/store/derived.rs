@@ -1,7 +1,7 @@
 //! What is derived from the entries and can be made again from them: tiles, index, notes, the standing set (LEDGER.md §7).
 //! Nothing here is an outcome, and nothing is believed: what is found by these rows is proven before it counts.
 
-use super::engine::{Db, Row, query};
+use super::engine::{Db, Row, Via, query};
 use super::trail::signed;
 use super::{Error, Store};
 
@@ -54,21 +54,9 @@ impl Store {
     /// # Errors
     /// [`Error::Database`].
     pub async fn tiles(&self, level: u8, from: u64, to: u64) -> Result<Tiles, Error> {
-        query(
-            "SELECT idx, tile FROM ledger_tile
-             WHERE log = $1 AND level = $2 AND idx >= $3 AND idx < $4 ORDER BY idx",
-        )
-        .bind(self.log())
-        .bind(i64::from(level))
-        .bind(signed(from))
-        .bind(signed(to))
-        .fetch_all(self.readers())
-        .await
-        .and_then(|rows| {
-            let tile = |row: &Row| Ok((row.try_get::<i64>(0)?.unsigned_abs(), row.try_get(1)?));
-            rows.iter().map(tile).collect()
-        })
-        .map_err(|source| self.failed(source))
+        tiles(self.readers(), self.log(), level, (from, to))
+            .await
+            .map_err(|source| self.failed(source))
     }
 
     /// Up to which entry tiles and index are said to be there.
@@ -218,6 +206,27 @@ impl Store {
         rows.and_then(|rows| rows.iter().map(seq).collect())
             .map_err(|source| self.failed(source))
     }
+}
+
+/// As [`Store::tiles`], on any connection.
+pub(crate) async fn tiles<'c>(
+    via: impl Into<Via<'c>>,
+    log: &str,
+    level: u8,
+    (from, to): (u64, u64),
+) -> Result<Tiles, sqlx::Error> {
+    let rows = query(
+        "SELECT idx, tile FROM ledger_tile
+         WHERE log = $1 AND level = $2 AND idx >= $3 AND idx < $4 ORDER BY idx",
+    )
+    .bind(log)
+    .bind(i64::from(level))
+    .bind(signed(from))
+    .bind(signed(to))
+    .fetch_all(via)
+    .await?;
+    let tile = |row: &Row| Ok((row.try_get::<i64>(0)?.unsigned_abs(), row.try_get(1)?));
+    rows.iter().map(tile).collect()
 }
 
 fn index_row(row: &Row) -> Result<IndexRow, sqlx::Error> {

@@ -156,6 +156,16 @@ pub(crate) enum Via<'c> {
     Readers(&'c Readers),
 }
 
+impl Via<'_> {
+    /// The same for one statement, and then for another.
+    pub(crate) fn again(&mut self) -> Via<'_> {
+        match self {
+            Self::Db(db) => Via::Db(db),
+            Self::Readers(readers) => Via::Readers(readers),
+        }
+    }
+}
+
 impl<'c> From<&'c mut Db> for Via<'c> {
     fn from(db: &'c mut Db) -> Self {
         Self::Db(db)

@@ -1,6 +1,7 @@
 //! Bodies that are deleted, and what domain rows know of the same people (LEDGER.md §12).
 
-use super::engine::{Db, query};
+use super::engine::{Db, Row, query};
+use super::{Error, Store};
 
 /// What one `erased` entry takes away.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -13,6 +14,8 @@ pub struct EraseRow {
     pub tasks: Vec<String>,
     /// Callers to forget, by SPIFFE ID.
     pub callers: Vec<String>,
+    /// Only tasks that were over then, in milliseconds, lose their names; `None`: all of them.
+    pub over: Option<u64>,
 }
 
 impl EraseRow {
@@ -54,12 +57,6 @@ pub(crate) async fn erase(db: &mut Db, log: &str, row: &EraseRow) -> Result<bool
                AND id IN (SELECT value->>0 FROM json_each($2))",
             &row.ids,
         ),
-        // The row itself stays: a task that is over must not begin again.
-        (
-            "UPDATE task SET name = '', initiator = NULL
-             WHERE log = $1 AND id IN (SELECT value->>0 FROM json_each($2))",
-            &row.tasks,
-        ),
         (
             "DELETE FROM caller WHERE log = $1 AND id IN (SELECT value->>0 FROM json_each($2))",
             &row.callers,
@@ -74,5 +71,72 @@ pub(crate) async fn erase(db: &mut Db, log: &str, row: &EraseRow) -> Result<bool
                 .await?;
         }
     }
+    if !row.tasks.is_empty() {
+        forget_tasks(db, log, row).await?;
+    }
     Ok(true)
+}
+
+/// The row itself stays: a task that is over must not begin again.
+async fn forget_tasks(db: &mut Db, log: &str, row: &EraseRow) -> Result<(), sqlx::Error> {
+    query(
+        "UPDATE task SET name = '', initiator = NULL
+         WHERE log = $1 AND id IN (SELECT value->>0 FROM json_each($2))
+           AND ($3 < 0 OR deadline < $3)",
+    )
+    .bind(log)
+    .bind(super::keys(&row.tasks)?)
+    .bind(row.over.map_or(-1, super::trail::signed))
+    .execute(db)
+    .await
+    .map(drop)
+}
+
+impl Store {
+    /// Entries of `kinds`, each with the time in milliseconds before which they are meant, that have a body and are from
+    /// `from` on, by the index: at most `limit`, in order.
+    ///
+    /// # Errors
+    /// [`Error::Database`].
+    pub(crate) async fn bodies_before(
+        &self,
+        kinds: &[(&str, u64)],
+        from: u64,
+        limit: i64,
+    ) -> Result<Vec<u64>, Error> {
+        let found = async {
+            let rows = query(
+                "SELECT i.seq FROM ledger_index i
+                   JOIN json_each($2) k ON i.kind = k.value->>0 AND i.ts < CAST(k.value->>1 AS BIGINT)
+                 WHERE i.log = $1 AND i.seq >= $3
+                   AND EXISTS (SELECT 1 FROM ledger_body b WHERE b.log = i.log AND b.seq = i.seq)
+                 ORDER BY i.seq LIMIT $4",
+            );
+            let rows = rows.bind(self.log()).bind(super::json(&kinds)?);
+            let rows = rows.bind(super::trail::signed(from)).bind(limit);
+            let rows = rows.fetch_all(self.readers()).await?;
+            let seq = |row: &Row| Ok(row.try_get::<i64>(0)?.unsigned_abs());
+            rows.iter().map(seq).collect()
+        };
+        let found: Result<_, sqlx::Error> = found.await;
+        found.map_err(|source| self.failed(source))
+    }
+
+    /// Entries of one kind that are not older than `since`, in milliseconds, by the index.
+    ///
+    /// # Errors
+    /// [`Error::Database`].
+    pub(crate) async fn seqs_since(&self, kind: &str, since: u64) -> Result<Vec<u64>, Error> {
+        query("SELECT seq FROM ledger_index WHERE log = $1 AND kind = $2 AND ts >= $3 ORDER BY seq")
+            .bind(self.log())
+            .bind(kind)
+            .bind(super::trail::signed(since))
+            .fetch_all(self.readers())
+            .await
+            .and_then(|rows| {
+                let seq = |row: &Row| Ok(row.try_get::<i64>(0)?.unsigned_abs());
+                rows.iter().map(seq).collect()
+            })
+            .map_err(|source| self.failed(source))
+    }
 }

@@ -28,8 +28,10 @@ pub struct RequestRow {
     pub expires: i64,
     /// The policy set that asked for people.
     pub pol: String,
-    /// SPIFFE IDs of those who may not vote on it.
+    /// SPIFFE IDs of those who may not vote on it; with the person the starting account is linked to by now.
     pub own: Vec<String>,
+    /// The account that started the run, and the issuer that says so; empty if none does.
+    pub starter: (String, String),
     /// JSON: the question to policy as it was recorded.
     pub question: String,
     /// JSON: what approvers are shown ([`crate::approve::Card`]).
@@ -153,7 +155,9 @@ macro_rules! requests {
     ($condition:literal) => {
         query(concat!(
             "SELECT id, digest, task, caller, match_code, needs, ask, opened, expires, pol, own, question, card,
-               state, votes, until, ended, spent
+               state, votes, until, ended, spent, issuer, starter,
+               (SELECT person FROM person_link l
+                WHERE l.log = request.log AND l.issuer = request.issuer AND l.account = request.starter)
              FROM request WHERE log = $1 AND ",
             $condition
         ))
@@ -231,6 +235,33 @@ impl Store {
             .await
     }
 
+    /// Open requests, the one that ends first in front, behind the one with this end and id; `limit` at most.
+    ///
+    /// # Errors
+    /// [`Error::Database`].
+    pub async fn open_after(
+        &self,
+        now: i64,
+        (expires, id): (i64, &str),
+        limit: i64,
+    ) -> Result<Vec<RequestRow>, Error> {
+        let found = requests!(
+            "state = 'pending' AND expires > $2 AND (expires > $3 OR expires = $3 AND id > $4)
+             ORDER BY expires, id LIMIT $5"
+        );
+        let found = found.bind(self.log()).bind(now).bind(expires).bind(id);
+        self.some(found.bind(limit)).await
+    }
+
+    /// Requests that do not wait any more, the newest ask first; `limit` at most.
+    ///
+    /// # Errors
+    /// [`Error::Database`].
+    pub async fn ended_requests(&self, limit: i64) -> Result<Vec<RequestRow>, Error> {
+        let found = requests!("state <> 'pending' ORDER BY opened DESC, id LIMIT $2");
+        self.some(found.bind(self.log()).bind(limit)).await
+    }
+
     /// Up to 100 open requests whose time is over at `now`, oldest first.
     ///
     /// # Errors
@@ -289,11 +320,15 @@ impl Store {
     }
 }
 
-fn read(row: &Row) -> Result<RequestRow, sqlx::Error> {
+pub(super) fn read(row: &Row) -> Result<RequestRow, sqlx::Error> {
     let undecodable = |source| sqlx::Error::Decode(Box::new(source));
     let state: String = row.try_get(13)?;
     let known = State::ALL.into_iter().find(|it| it.as_str() == state);
+    let mut own: Vec<String> =
+        serde_json::from_str(&row.try_get::<String>(10)?).map_err(undecodable)?;
+    own.extend(row.try_get::<Option<String>>(20)?);
     Ok(RequestRow {
+        starter: (row.try_get(18)?, row.try_get(19)?),
         id: row.try_get(0)?,
         digest: row.try_get(1)?,
         task: row.try_get(2)?,
@@ -304,7 +339,7 @@ fn read(row: &Row) -> Result<RequestRow, sqlx::Error> {
         opened: row.try_get(7)?,
         expires: row.try_get(8)?,
         pol: row.try_get(9)?,
-        own: serde_json::from_str(&row.try_get::<String>(10)?).map_err(undecodable)?,
+        own,
         question: row.try_get(11)?,
         card: row.try_get(12)?,
         standing: Standing {
@@ -335,14 +370,16 @@ pub(crate) async fn park(
                 row.expires,
             ),
             (&row.pol, super::json(&row.own)?, &row.question, &row.card),
+            &row.starter,
         ));
     }
     let parked = query(
         "INSERT INTO request
-           (log, id, digest, task, caller, state, match_code, needs, ask, opened, expires, pol, own, question, card)
+           (log, id, digest, task, caller, state, match_code, needs, ask, opened, expires, pol, own, question, card,
+            issuer, starter)
          SELECT $1, value->0->>0, value->0->>1, value->0->>2, value->0->>3, 'pending', value->1->>0, value->1->>1,
                 value->1->>2, CAST(value->1->>3 AS BIGINT), CAST(value->1->>4 AS BIGINT), value->2->>0, value->2->>1,
-                value->2->>2, value->2->>3
+                value->2->>2, value->2->>3, value->3->>0, value->3->>1
          FROM json_each($2) WHERE true ON CONFLICT DO NOTHING RETURNING id",
     )
     .bind(log)

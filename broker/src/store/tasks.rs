@@ -234,9 +234,9 @@ pub(crate) async fn grant(
         .collect();
     let values = super::json(&values)?;
     query(
-        "INSERT INTO granted (log, id, task, caller, kind, unique_id, seq, until)
+        "INSERT INTO granted (log, id, task, caller, kind, unique_id, seq, until, action)
          SELECT $1, value->>0, value->>1, value->>2, value->>3, value->>4,
-                CAST(value->>5 AS BIGINT), CAST(value->>6 AS BIGINT)
+                CAST(value->>5 AS BIGINT), CAST(value->>6 AS BIGINT), value->>7
          FROM json_each($2)",
     )
     .bind(log)

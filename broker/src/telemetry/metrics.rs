@@ -65,6 +65,12 @@ impl Metrics {
         self.counts.rejected.get_or_create(&labels).inc();
     }
 
+    /// A notice over this channel was `sent`, `failed` (it is tried again) or `dropped`.
+    pub(crate) fn counted_notice(&self, channel: &'static str, outcome: &'static str) {
+        let labels = Told { channel, outcome };
+        self.counts.notices.get_or_create(&labels).inc();
+    }
+
     /// A request was answered. `route` is the router's own spelling, or `none`.
     pub(crate) fn counted_request(&self, route: Arc<str>, status: u16) {
         let labels = Answered { route, status };
@@ -142,6 +148,7 @@ struct Counts {
     rejected: Family<Rejected, Counter>,
     commit_seconds: Histogram,
     batch_entries: Histogram,
+    notices: Family<Told, Counter>,
     reloads: Family<Ended, Counter>,
     requests: Family<Answered, Counter>,
     dropped_lines: Counter,
@@ -185,6 +192,11 @@ impl Counts {
                 to,
                 ("ledger_batch_entries", "Entries of one commit"),
                 Histogram::new(BATCH_ENTRIES),
+            ),
+            notices: named(
+                to,
+                ("notices", "Deliveries of notices that were tried"),
+                Family::default(),
             ),
             reloads: named(
                 to,
@@ -388,6 +400,12 @@ struct Rejected {
 struct Answered {
     route: Arc<str>,
     status: u16,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Told {
+    channel: &'static str,
+    outcome: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]

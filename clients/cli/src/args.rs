@@ -1,11 +1,15 @@
 //! The raw words of the command line: clap's derive, nothing checked that clap does not check.
 
+mod people;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use stint_policy::Seconds;
+
+pub(crate) use people::{Approve, AskOnly, Deny, Inbox, Login, Named, Shown};
 
 /// Short-lived credentials for one piece of work.
 #[derive(Debug, Parser)]
@@ -41,9 +45,9 @@ pub(crate) struct Global {
     /// CA certificates for the broker's TLS, PEM [env: STINT_CA_FILE]
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) ca_file: Option<PathBuf>,
-    /// How long one call may take
-    #[arg(long, global = true, value_name = "TIME", default_value = "30s", value_parser = Seconds::parse)]
-    pub(crate) timeout: Seconds,
+    /// How long one call may take, 30s if nothing is said; and for how long `wait`, `approve` and `deny` wait
+    #[arg(long, global = true, value_name = "TIME", value_parser = Seconds::parse)]
+    pub(crate) timeout: Option<Seconds>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -54,6 +58,22 @@ pub(crate) enum Command {
     Cert(Cert),
     /// One JWT
     Token(TokenArgs),
+    /// Ask people without running anything; `wait` or `run` comes back for the answer
+    Request(AskOnly),
+    /// Wait for people: 0 approved, 5 still open, 6 refused or over
+    Wait(Named),
+    /// What became of a request, or of any other id of yours
+    Show(Shown),
+    /// What waits for you, and whether you can decide it
+    Inbox(Inbox),
+    /// Open the page on which a passkey says yes
+    Approve(Approve),
+    /// Open the page on which a passkey says no
+    Deny(Deny),
+    /// Sign in at a broker, for an hour
+    Login(Login),
+    /// Sign out again
+    Logout,
     /// Dry run: would this be permitted? 0 yes, 5 after approval, 3 no
     Can(Can),
     /// Who the broker thinks you are, and what is wrong with your token
@@ -161,6 +181,12 @@ pub(crate) struct Run {
     /// For whom a JWT is
     #[arg(long, value_name = "AUD")]
     pub(crate) audience: Option<String>,
+    /// How long to wait for people; as long as the request is open, if nothing is said
+    #[arg(long, value_name = "TIME", value_parser = Seconds::parse)]
+    pub(crate) wait: Option<Seconds>,
+    /// Wait for nobody: exit 5 if people are asked
+    #[arg(long, conflicts_with = "wait")]
+    pub(crate) no_wait: bool,
     /// The command, as it is: no shell
     #[arg(last = true, required = true, value_name = "CMD")]
     pub(crate) command: Vec<OsString>,

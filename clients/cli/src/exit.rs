@@ -2,8 +2,11 @@
 
 use std::process::ExitCode;
 
+use signal_hook::consts::{SIGINT, SIGTERM};
 use stint_client::Error;
 use stint_wire::{Code, Problem};
+
+use crate::supervise::Ended;
 
 macro_rules! exits {
     ($($variant:ident $code:literal $doc:literal)+) => {
@@ -15,7 +18,7 @@ macro_rules! exits {
 
         impl Exit {
             /// `stint help exit-codes`.
-            pub(crate) const HELP: &'static str = concat!($($code, "\t", $doc, "\n",)+ "130\tinterrupted: ended by the signal itself\n");
+            pub(crate) const HELP: &'static str = concat!($($code, "\t", $doc, "\n",)+);
         }
     };
 }
@@ -34,6 +37,8 @@ exits! {
     RunFailed 125 "`run` itself failed"
     NotExecutable 126 "`run`: the command cannot be executed"
     NotFound 127 "`run`: no such command"
+    Interrupted 130 "interrupted: ended by the signal itself"
+    Terminated 143 "told to end while people were asked: the request is taken back"
 }
 
 impl Exit {
@@ -68,7 +73,12 @@ impl Exit {
 
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
-        Self::from(exit as u8)
+        match exit {
+            // As whoever is killed by them: a shell then stops its script as well.
+            Exit::Interrupted => Ended::Signal(SIGINT).leave(),
+            Exit::Terminated => Ended::Signal(SIGTERM).leave(),
+            _ => Self::from(exit as u8),
+        }
     }
 }
 

@@ -5,12 +5,15 @@
 //! knows its exit code ([`exit`]) and the next step. `run` is [`supervise`] over files in a [`workspace`].
 
 mod args;
+mod browser;
 mod bundle;
 mod clock;
 mod command;
 mod draft;
 mod exit;
+mod hold;
 mod output;
+mod person;
 mod pins;
 mod replay;
 mod session;

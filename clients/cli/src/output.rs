@@ -127,6 +127,11 @@ pub(crate) fn line(word: &str, text: &str) -> String {
     format!("{word:<9} {}\n", text.join("\n          "))
 }
 
+/// A line of a table, safe for a terminal.
+pub(crate) fn plain(line: &str) -> String {
+    format!("{}\n", escape(line.trim_end_matches('\n')))
+}
+
 /// Control characters from afar do not reach a terminal.
 fn escape(text: &str) -> String {
     text.chars()

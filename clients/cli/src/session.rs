@@ -8,6 +8,7 @@ use stint_wire::{Ask, Credential, CredentialAsk, CredentialKind, Granted, Token}
 
 use crate::args::{AskArgs, EvidenceArgs, Kind};
 use crate::exit::Exit;
+use crate::hold::{Hold, Patience};
 use crate::output::{Failure, Output};
 use crate::settings::{self, Settings};
 use crate::words;
@@ -189,21 +190,30 @@ pub(crate) fn give_key(ask: &mut Ask) -> Result<Option<CertificateKey>, Failure>
 /// Asks for a credential and says what came of it. A certificate without a CSR gets a new key.
 ///
 /// # Errors
-/// Exit 5 when held, 3 when denied, and so on (UX.md §1.1).
+/// Exit 5 when held and nobody waits, 3 when denied, and so on (UX.md §1.1).
 pub(crate) fn obtain(
     mut ask: Ask,
     evidence: &EvidenceArgs,
-    settings: &Settings,
-    output: &Output,
+    (settings, output): (&Settings, &Output),
+    patience: Patience,
 ) -> Result<Obtained, Failure> {
     let key = give_key(&mut ask)?;
     let client = settings.client()?;
     let session = open(&client, settings, evidence, output)?;
-    match block_on(async { Ok(session.grant(&ask).await?) })? {
-        Outcome::Held(held) => Err(words::held(&held)),
-        Outcome::Granted(granted) => {
-            output.talk("granted", words::granted(&granted));
-            Ok(Obtained { granted, key })
+    let granted = block_on(async {
+        match session.grant(&ask).await? {
+            Outcome::Granted(granted) => Ok(granted),
+            Outcome::Held(pending) => {
+                let hold = Hold {
+                    session: &session,
+                    settings,
+                    output,
+                    asked_s: ask.ttl_s,
+                };
+                hold.out(*pending, patience).await
+            }
         }
-    }
+    })?;
+    output.talk("granted", words::granted(&granted));
+    Ok(Obtained { granted, key })
 }

@@ -17,6 +17,8 @@ use crate::workspace::Base;
 
 /// The dev broker, where nothing else is said.
 const DEV_URL: &str = "http://localhost:8640";
+/// How long one call may take.
+const CALL: Duration = Duration::from_secs(30);
 /// The longest line of evidence taken from stdin, bytes: the longest token any issuer may be configured for.
 const MAX_LINE: usize = 16 * 1024;
 
@@ -30,8 +32,9 @@ STINT_ID_TOKEN\tevidence
 STINT_TOKEN_SOURCE\ta name of `stint help sources`, where finding it by itself would choose another or none
 STINT_TASK\tthe task, as --task
 STINT_REASON\tthe reason, as --reason
+STINT_A11Y\tset: no picture of a link, one line per change
 XDG_RUNTIME_DIR, RUNNER_TEMP\twhere the files of a run may live
-XDG_CONFIG_HOME, HOME\twhere stint/trust.toml is
+XDG_CONFIG_HOME, HOME\twhere stint/trust.toml and stint/session.json are
 ";
 
 /// `stint help sources`: what is given by hand, the platforms in the order of the search, and the dev broker.
@@ -56,6 +59,10 @@ pub(crate) struct Settings {
     anchor: Anchor,
     fingerprint: Option<Fingerprint>,
     timeout: Duration,
+    /// `--timeout`, where it was said: how long the verbs that wait for people do.
+    pub(crate) patience: Option<Duration>,
+    /// `STINT_A11Y`: nothing is drawn.
+    pub(crate) plain: bool,
     /// `STINT_TASK`.
     pub(crate) task: Option<String>,
     /// `STINT_REASON`.
@@ -79,11 +86,16 @@ impl Settings {
             None => Anchor::System,
             Some(path) => Anchor::Pem(fs::read(&path).map_err(|error| unreadable(&path, &error))?),
         };
+        let patience = global
+            .timeout
+            .map(|wait| Duration::from_secs(wait.as_u32().into()));
         Ok(Self {
             url: text(global.url.as_ref(), "STINT_URL")?,
             anchor,
             fingerprint,
-            timeout: Duration::from_secs(global.timeout.as_u32().into()),
+            timeout: patience.unwrap_or(CALL),
+            patience,
+            plain: variable("STINT_A11Y").is_some(),
             task: text(None, "STINT_TASK")?,
             reason: text(None, "STINT_REASON")?,
         })
@@ -105,6 +117,14 @@ impl Settings {
             timeout: self.timeout,
         };
         Ok(Client::new(endpoint)?)
+    }
+
+    /// The same for another broker than the environment names.
+    pub(crate) fn at(self, url: Option<String>) -> Self {
+        Self {
+            url: url.or(self.url),
+            ..self
+        }
     }
 
     /// The dev broker's URL: plain HTTP on this machine, nothing else.
@@ -200,6 +220,14 @@ pub(crate) fn trust_file() -> Result<PathBuf, Failure> {
     config
         .map(|dir| dir.join("stint/trust.toml"))
         .ok_or_else(|| Failure::new(Exit::Usage, "neither XDG_CONFIG_HOME nor HOME is set"))
+}
+
+/// Where the session of a person is kept: beside `trust.toml`.
+///
+/// # Errors
+/// Exit 2 where neither `XDG_CONFIG_HOME` nor `HOME` is set.
+pub(crate) fn session_file() -> Result<PathBuf, Failure> {
+    Ok(trust_file()?.with_file_name("session.json"))
 }
 
 /// A file that was named and cannot be read.

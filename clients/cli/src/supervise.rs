@@ -193,7 +193,7 @@ fn stat(process: &str) -> Option<[String; 4]> {
 /// Signals this process was started with on "ignore", from the mask in procfs (proc(5)); none where there is no procfs.
 ///
 /// PIPE is left out: Rust itself ignores it at start, and gives the command the default back.
-fn ignored() -> Vec<i32> {
+pub(crate) fn ignored() -> Vec<i32> {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     let mask = mask

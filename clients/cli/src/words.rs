@@ -2,9 +2,7 @@
 
 use serde_json::Value;
 use stint_client::{Error, Judgement};
-use stint_wire::{
-    Closest, Credential, DecisionReceipt, Granted, Held, Need, NextKind, Owner, Problem,
-};
+use stint_wire::{Closest, Credential, DecisionReceipt, Granted, Need, NextKind, Owner, Problem};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
@@ -221,42 +219,7 @@ pub(crate) fn token_words(judgement: &Judgement) -> String {
     parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
-/// A hold, as a failure: the command cannot start before people have answered.
-pub(crate) fn held(held: &Held) -> Failure {
-    let until = OffsetDateTime::parse(&held.expires_at, &Rfc3339)
-        .map_or_else(|_| held.expires_at.clone(), moment);
-    let mut lines: Lines = held
-        .needs
-        .iter()
-        .map(|need| {
-            (
-                "hold",
-                format!(
-                    "{} (policy {}, decision {})",
-                    need_words(need),
-                    need.policy,
-                    held.decision
-                ),
-            )
-        })
-        .collect();
-    lines.push(("request", format!("{}, open until {until}", held.request)));
-    if let Some(code) = &held.match_code {
-        let spaced = code.chars().map(String::from).collect::<Vec<_>>().join(" ");
-        lines.push(("code", format!("{spaced}   the approver will ask for it")));
-    }
-    lines.push(("approve", held.approve_url.clone()));
-    lines.push((
-        "next",
-        "once it is approved, the same line again with a fresh token of the same run".to_owned(),
-    ));
-    Failure {
-        exit: Exit::Pending,
-        lines,
-    }
-}
-
-fn need_words(need: &Need) -> String {
+pub(crate) fn need_words(need: &Need) -> String {
     let missing = need.quorum.saturating_sub(need.have);
     let noun = if missing == 1 {
         "approval"
@@ -321,6 +284,29 @@ pub(crate) fn plain(value: &Value) -> String {
     }
 }
 
+/// `47 min`: how long until then.
+pub(crate) fn left(text: &str) -> String {
+    let at = OffsetDateTime::parse(text, &Rfc3339);
+    let left = at.map_or(0, |at| (at - clock::now()).whole_seconds());
+    span(left.max(0))
+}
+
+/// The same of a time as the broker writes it.
+pub(crate) fn moment_of(text: &str) -> String {
+    OffsetDateTime::parse(text, &Rfc3339).map_or_else(|_| text.to_owned(), moment)
+}
+
+/// `14:51:10 UTC`.
+pub(crate) fn clock_of(text: &str) -> String {
+    OffsetDateTime::parse(text, &Rfc3339).map_or_else(
+        |_| text.to_owned(),
+        |at| {
+            let (hour, minute, second) = at.to_offset(time::UtcOffset::UTC).to_hms();
+            format!("{hour:02}:{minute:02}:{second:02} UTC")
+        },
+    )
+}
+
 /// `14:51:10 UTC (in 15 min)`.
 pub(crate) fn moment(at: OffsetDateTime) -> String {
     let (hour, minute, second) = at.to_offset(time::UtcOffset::UTC).to_hms();
@@ -334,7 +320,7 @@ pub(crate) fn moment(at: OffsetDateTime) -> String {
 }
 
 /// A length of time, rounded to what people say.
-fn span(seconds: i64) -> String {
+pub(crate) fn span(seconds: i64) -> String {
     match seconds {
         ..120 => format!("{seconds} s"),
         120..7200 => format!("{} min", (seconds + 30) / 60),

@@ -10,6 +10,7 @@ import { Identities, MAX_IDENTITIES, OpeningError, pseudonym } from './identitie
 import { JsonError, utf8 } from './json.js';
 import { DECISIONS } from './kinds.js';
 import { LineError, Lines } from './lines.js';
+import { concernsPeople } from './passkeys.js';
 import { prove } from './proof.js';
 import { sha256 } from './sha256.js';
 
@@ -29,9 +30,10 @@ const TAB = 0x09;
  * @param {import('./checkpoint.js').Checkpoint} checkpoint
  * @param {import('./report.js').Check} root where a false one is a fault
  * @param {(header: import('./entry.js').Header) => void} note is told each header
- * @returns {Promise<Map<number, import('./entry.js').Header>>} without their `what`
+ * @param {number} from the first seq of the range: what was before it and concerns people keeps its `what`
+ * @returns {Promise<Map<number, import('./entry.js').Header>>}
  */
-export async function readReceipts(source, checkpoint, root, note) {
+export async function readReceipts(source, checkpoint, root, from, note) {
   const outside = new Map();
   let length = 0;
   const names = source.names.filter((name) => name.startsWith(RECEIPTS));
@@ -45,7 +47,8 @@ export async function readReceipts(source, checkpoint, root, note) {
       length += bytes.length;
       const header = prove(utf8(bytes), checkpoint);
       note(header);
-      outside.set(header.seq, { ...header, what: undefined });
+      const kept = header.seq < from && concernsPeople(header) ? header.what : undefined;
+      outside.set(header.seq, { ...header, what: kept });
     } catch (error) {
       if (error instanceof ContainerError) throw error;
       root.fail(`${name}: ${error.message}`);
@@ -127,6 +130,19 @@ export class Bodies {
     const what = header === undefined ? null : this.check(header, body);
     await this.advance();
     return what;
+  }
+
+  /**
+   * The entries before the range that concern people, in order, with the `what` of their bodies where they are here.
+   * @param {number} from
+   * @param {(header: import('./entry.js').Header, body: Map<string, import('./json.js').Value> | undefined) => Promise<void>} take
+   */
+  async before(from, take) {
+    const seqs = [...this.outside.keys()].filter((seq) => this.outside.get(seq).what !== undefined && seq < from);
+    for (const seq of seqs.sort((a, b) => a - b)) {
+      const header = this.outside.get(seq);
+      await take(header, (await this.at(seq, header)) ?? undefined);
+    }
   }
 
   /** The bodies behind the range. */

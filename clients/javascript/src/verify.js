@@ -90,7 +90,7 @@ async function judge(source, opened, trust, options) {
   const sizes = new Set([...seen, ...handovers.map((one) => one.checkpoint)].map((old) => old.size));
   const walk = new Walk(manifest, proofs.left, sizes, options.credential);
   const root = new Check();
-  const outside = await readReceipts(source, checkpoint, root, (header) => walk.outside(header));
+  const outside = await readReceipts(source, checkpoint, root, manifest.from, (header) => walk.outside(header));
   await walk.run(source, outside, options.pace && ((read) => options.pace(read, manifest.to - manifest.from)));
   checkRoot(opened, walk, root);
   const pinned = trust.keys.filter((key) => key.name === checkpoint.origin);
@@ -106,7 +106,7 @@ async function judge(source, opened, trust, options) {
     witnesses(witnessed, unasked),
     walk.complete(),
     fresh(witnessed, walk.lastTs, options, unasked),
-    passkeys(walk),
+    walk.passkeys.verdict(),
     walk.fold.verdict(),
   ];
   if (options.credential) verdicts.push(walk.granted());
@@ -231,11 +231,4 @@ function fresh(witnessed, lastTs, { now, maxAge }, unasked) {
     check.doubt(`${text}, older than asked for`);
   }
   return check.verdict('fresh', cosigned === undefined ? `${text}; no witness vouches for the time` : text);
-}
-
-/** What votes were signed over is not looked at by this verifier. */
-function passkeys({ votedGrants, firstVoted }) {
-  const check = new Check();
-  if (votedGrants > 0) check.doubt(`${votedGrants} grants rest on votes, which this verifier does not check`, firstVoted);
-  return check.verdict('passkeys', 'no grant in the range rests on votes');
 }

@@ -8,6 +8,7 @@ import { LintError, MAX_HEADER, lintHeader } from './canonical.js';
 import { FormError, VersionError, headerOf } from './entry.js';
 import { Fold } from './fold.js';
 import { LineError, Lines } from './lines.js';
+import { Passkeys, concernsPeople } from './passkeys.js';
 import { Ranges } from './ranges.js';
 import { Check } from './report.js';
 import { HASH } from './sha256.js';
@@ -34,6 +35,7 @@ export class Walk {
     this.chain = new Check();
     this.frontier = new Frontier(from, left);
     this.fold = new Fold(from);
+    this.passkeys = new Passkeys(manifest.log, from);
     /** Roots at the sizes that were asked for. */
     this.roots = new Map();
     /** The leaf before, where it is known: of an odd size it is the last node of the frontier. */
@@ -44,8 +46,6 @@ export class Walk {
     this.read = 0;
     this.firstTs = undefined;
     this.lastTs = undefined;
-    this.votedGrants = 0;
-    this.firstVoted = undefined;
     this.withheld = 0;
     this.opened = 0;
     this.missing = new Ranges();
@@ -65,6 +65,7 @@ export class Walk {
     const stream = source.open(HEADERS);
     const lines = stream && new Lines(stream, MAX_HEADER);
     const { from, to } = this.manifest;
+    await bodies.before(from, (header, body) => this.passkeys.follow(header, body));
     this.root();
     let seq = from;
     for (; ; seq++) {
@@ -103,6 +104,7 @@ export class Walk {
     if (header === undefined) return;
     this.note(header);
     if (body === undefined) this.isWithheld(header);
+    if (concernsPeople(header)) await this.passkeys.follow(header, body ?? undefined);
     this.fold.follow(header, body ?? undefined);
   }
 
@@ -201,10 +203,6 @@ export class Walk {
     } else if (kind === 'erased') {
       this.erase(what);
     } else if (kind === 'granted') {
-      if (what.has('request')) {
-        this.votedGrants += 1;
-        this.firstVoted ??= seq;
-      }
       if (this.isSought(what.get('tbs')) && this.grants.length < 2) this.grants.push({ seq, id });
     }
   }

@@ -10,7 +10,11 @@
 //! let (key, ask) = x509("deploy", ["Environment::prod/web"])?;
 //! match session.grant(&ask).await? {
 //!     Outcome::Granted(granted) => println!("{} until {}", granted.grant, granted.expires_at),
-//!     Outcome::Held(held) => println!("ask somebody: {}", held.approve_url),
+//!     Outcome::Held(pending) => {
+//!         println!("ask somebody: {}", pending.held().approve_url);
+//!         let decided = pending.wait(&session, |_| ()).await?;
+//!         println!("{:?}", decided.state); // if approved: pending.redeem(&session).await?
+//!     }
 //! }
 //! # drop(key);
 //! # Ok(())
@@ -30,7 +34,10 @@ mod judge;
 mod proof;
 mod receive;
 
-pub use client::{Anchor, Client, Endpoint, Fingerprint, Outcome, Session, body, download, local};
+pub use client::{
+    Anchor, Client, Endpoint, Fingerprint, Outcome, Pending, Person, PersonToken, Pkce, Session,
+    body, download, local,
+};
 pub use credential::{CertificateKey, jwt, x509};
 pub use error::Error;
 pub use evidence::{Row, Source, SourceError};

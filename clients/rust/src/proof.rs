@@ -63,26 +63,34 @@ impl SessionKey {
         &self.pkcs8
     }
 
-    /// One proof: `method` in capitals, `url` without query and fragment, `iat` in seconds since 1970, the token it
-    /// goes with.
+    /// Its RFC 7638 thumbprint, base64url.
+    #[must_use]
+    pub fn thumbprint(&self) -> String {
+        let point = self.pair.public_key().as_ref();
+        let part = |range| BASE64URL.encode(point.get(range).unwrap_or_default());
+        let (x, y) = (part(1..33), part(33..65));
+        let text = format!(r#"{{"crv":"P-256","kty":"EC","x":"{x}","y":"{y}"}}"#);
+        BASE64URL.encode(digest(&SHA256, text.as_bytes()))
+    }
+
+    /// One proof: `method` in capitals and `url` without query and fragment, `iat` in seconds since 1970, the token it
+    /// goes with, if one does.
     ///
     /// # Errors
     /// [`Error::Key`] if the OS gives no randomness.
     pub(crate) fn proof(
         &self,
-        method: &str,
-        url: &str,
+        (method, url): (&str, &str),
         iat: i64,
-        token: &str,
+        token: Option<&str>,
     ) -> Result<String, Error> {
         let jti = unique(&self.random)?;
-        let claims = encode(&json!({
-            "ath": BASE64URL.encode(digest(&SHA256, token.as_bytes())),
-            "htm": method,
-            "htu": url,
-            "iat": iat,
-            "jti": jti,
-        }));
+        let mut claims = json!({"htm": method, "htu": url, "iat": iat, "jti": jti});
+        if let (Some(token), Some(members)) = (token, claims.as_object_mut()) {
+            let hash = BASE64URL.encode(digest(&SHA256, token.as_bytes()));
+            members.insert("ath".to_owned(), hash.into());
+        }
+        let claims = encode(&claims);
         let input = format!("{}.{claims}", self.header);
         let signature = self
             .pair
@@ -156,7 +164,7 @@ mod tests {
         // RFC 9449's own token and its `ath`.
         let token = "Kz~8mXK1EalYznwH-LC-1fBAo.4Ljp~zsPE_NeO.gxU";
         let proof = key
-            .proof("POST", "https://s/v1/grants", 1_700_000_000, token)
+            .proof(("POST", "https://s/v1/grants"), 1_700_000_000, Some(token))
             .unwrap();
         let header: Value = serde_json::from_slice(&part(&proof, 0)).unwrap();
         let claims: Value = serde_json::from_slice(&part(&proof, 1)).unwrap();
@@ -189,8 +197,8 @@ mod tests {
         let key = SessionKey::generate().unwrap();
         let again = SessionKey::from_pkcs8(key.pkcs8()).unwrap();
         let (one, two) = (
-            key.proof("GET", "u", 1, "t").unwrap(),
-            again.proof("GET", "u", 1, "t").unwrap(),
+            key.proof(("GET", "u"), 1, None).unwrap(),
+            again.proof(("GET", "u"), 1, None).unwrap(),
         );
         assert_ne!(one, two);
         assert_eq!(part(&one, 0), part(&two, 0));

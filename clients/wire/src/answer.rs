@@ -172,6 +172,8 @@ pub enum NextKind {
     AskOwner,
     /// The ask itself has to change.
     FixRequest,
+    /// It is approved: the same again with a fresh token of the same run.
+    FreshEvidence,
     /// Log in, or bring evidence.
     Login,
     /// Nothing helps, not in this task.

@@ -10,6 +10,12 @@ pub const COMPLETION_MODE_DEFERRED: &str = "deferred";
 pub const DEFERRAL_CODE: &str = "deferral_code";
 /// draft-ietf-oauth-deferred-token-response-01 (2026-11-01): the grant type that polls and redeems one.
 pub const GRANT_TYPE_DEFERRED: &str = "urn:ietf:params:oauth:grant-type:deferred";
+/// draft-ietf-oauth-deferred-token-response-01 (2026-11-01): what a handle is called where it is revoked.
+pub const TOKEN_TYPE_DEFERRAL: &str = "urn:ietf:params:oauth:token-type:deferral-code";
+/// draft-ietf-oauth-deferred-token-response-01 (2026-11-01): the metadata member that says that it is offered.
+pub const DEFERRED_SUPPORTED: &str = "deferred_token_response_supported";
+/// draft-ietf-oauth-deferred-token-response-01 (2026-11-01): which types of token can be revoked.
+pub const REVOCABLE_TYPES: &str = "revocation_endpoint_token_type_values_supported";
 /// draft-ietf-oauth-transaction-tokens-11: the token type of one.
 pub const TOKEN_TYPE_TXN: &str = "urn:ietf:params:oauth:token-type:txn_token";
 
@@ -31,13 +37,19 @@ mod tests {
                 super::COMPLETION_MODE,
                 super::COMPLETION_MODE_DEFERRED,
                 super::DEFERRAL_CODE,
-                super::GRANT_TYPE_DEFERRED
+                super::GRANT_TYPE_DEFERRED,
+                super::TOKEN_TYPE_DEFERRAL,
+                super::DEFERRED_SUPPORTED,
+                super::REVOCABLE_TYPES,
             ],
             [
                 "completion_mode",
                 "deferred",
                 "deferral_code",
-                "urn:ietf:params:oauth:grant-type:deferred"
+                "urn:ietf:params:oauth:grant-type:deferred",
+                "urn:ietf:params:oauth:token-type:deferral-code",
+                "deferred_token_response_supported",
+                "revocation_endpoint_token_type_values_supported",
             ]
         );
     }

@@ -19,6 +19,7 @@ pub mod oauth;
 mod operator;
 mod people;
 mod problem;
+mod request;
 mod token;
 mod vote;
 
@@ -28,11 +29,15 @@ pub use answer::{
 pub use ask::{Ask, CredentialAsk, CredentialKind};
 pub use decision::{Closest, DecisionReceipt, DryRun, Failed, Owner, Said};
 pub use facts::{ClaimsView, EvidenceView, LedgerTrust, Lifetimes, TaskView, Trust, WhoAmI};
-pub use operator::{Accept, BackedUp, Backup, Done, Erase, Freeze, Gone, Scrubbed};
+pub use operator::{
+    Accept, BackedUp, Backup, Done, Erase, Freeze, Gone, NoticeTest, NoticeTested, Prune, Pruned,
+    Scrubbed,
+};
 pub use people::{
     CredentialId, EnrolPasskey, GoTo, LetIn, Me, OpenSession, Passkey, PasskeyEnrolled,
     PasskeyOptions, PasskeyUser, RelyingParty, Session, SessionOpened,
 };
 pub use problem::{Code, Problem};
+pub use request::{RefusedView, RequestList, RequestView, SeenView, VoteView};
 pub use token::Token;
 pub use vote::{Ballot, BallotAsk, PasskeyId, Place, SignedBy, SignedVote, Vote, VoteCast};

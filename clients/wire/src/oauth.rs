@@ -4,10 +4,12 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::{Code, NextAction, Token};
+use crate::{Code, Need, NextAction, Token};
 
 /// The one grant type.
 pub const TOKEN_EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
+/// RFC 7523 §2.2: what a `client_assertion` is.
+pub const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 /// What token types of RFC 8693 §3 begin with; its bare words are taken too.
 pub const TOKEN_TYPE: &str = "urn:ietf:params:oauth:token-type:";
 /// A certificate. Private: the `stint` URN namespace is not registered.
@@ -157,6 +159,31 @@ pub struct TokenRefused {
     /// Why policy said so, in the reader's view.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decision_receipt: Option<Value>,
+    /// Of an answer that comes later: how to ask for it.
+    #[serde(flatten)]
+    pub deferred: Option<Deferred>,
+}
+
+/// A deferred answer: people are asked first, and this is the handle on what they say.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Deferred {
+    /// The handle. Good with the key that asked, and with no other.
+    pub deferral_code: Token,
+    /// How long it is good, in seconds.
+    pub expires_in: i64,
+    /// How long to wait between two polls, in seconds.
+    pub interval: u32,
+    /// Where a person goes, https only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interaction_uri: Option<String>,
+    /// Three digits for the approver to type.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub match_code: Option<String>,
+    /// Who has to say yes. All of them.
+    pub needs: Vec<Need>,
+    /// The approver's page.
+    pub approve_url: String,
 }
 
 /// The error codes of the token endpoint.
@@ -164,6 +191,12 @@ pub struct TokenRefused {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum OAuthError {
+    /// RFC 8628 §3.5: refused by people, taken back, or policy says no by now.
+    AccessDenied,
+    /// RFC 8628 §3.5: people have not answered yet.
+    AuthorizationPending,
+    /// RFC 8628 §3.5: nobody answered in time, or nobody came for the answer.
+    ExpiredToken,
     /// RFC 9396 §5: what was asked cannot be, or is denied.
     InvalidAuthorizationDetails,
     /// RFC 6749 §5.2: client authentication failed, or is of a sort that is not offered.
@@ -180,6 +213,8 @@ pub enum OAuthError {
     InvalidTarget,
     /// A bug of ours.
     ServerError,
+    /// RFC 8628 §3.5: pending, and 5 s more between two polls from now on.
+    SlowDown,
     /// Later it may succeed.
     TemporarilyUnavailable,
     /// RFC 6749 §5.2.

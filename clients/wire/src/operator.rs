@@ -28,6 +28,24 @@ pub struct Accept {
     pub reason: String,
 }
 
+/// Sends a test notice to a target now.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NoticeTest {
+    /// `NAME` of `[notify.NAME]`.
+    pub name: String,
+}
+
+/// How a test notice went.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NoticeTested {
+    /// Whether the receiver took it.
+    pub sent: bool,
+    /// What kept it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub why: Option<String>,
+}
+
 /// Where to write a backup: a new folder on the broker's machine, an absolute path.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -76,6 +94,33 @@ pub struct Gone {
     pub n: u64,
     /// Half-open ranges of entries.
     pub ranges: Vec<[u64; 2]>,
+}
+
+/// Entries below a place go into an archive, and then from the ledger.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Prune {
+    /// The first entry that stays: a multiple of 65,536.
+    pub below: u64,
+    /// A file that is not there yet, from the root.
+    pub archive: String,
+}
+
+/// What was pruned.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pruned {
+    /// The log.
+    pub log: String,
+    /// The entry that says so.
+    pub seq: u64,
+    /// The first entry from which on all are there.
+    pub below: u64,
+    /// SHA-256 of the archive, base64url.
+    pub archive: String,
+    /// Entries below that stay, because they bind.
+    pub kept: u64,
+    /// Whether the rows are gone. On a server its owner deletes them.
+    pub swept: bool,
 }
 
 /// What such a command came to.

@@ -213,6 +213,35 @@ impl Suite {
             .unwrap_or_default()
     }
 
+    /// The case with all that it takes from others, and whom it names, as a file of its own.
+    pub(super) fn alone(&self, name: &str) -> Option<String> {
+        let case = resolved(&self.case, name, 0).ok()?;
+        let named = |value: &Toml| value.as_str().map(str::to_owned);
+        let callers = match case.get("caller")? {
+            Toml::Array(names) => names.iter().filter_map(named).collect(),
+            one => Vec::from_iter(named(one)),
+        };
+        let subject = case.get("for").and_then(named);
+        let mut tables = Table::new();
+        for caller in callers.into_iter().chain(subject) {
+            if let Ok(table) = resolved(&self.caller, &caller, 0) {
+                tables.insert(caller, Toml::Table(table));
+            }
+        }
+        let mut file = Table::new();
+        if let Some(now) = self.now {
+            file.insert("now".to_owned(), Toml::Datetime(now));
+        }
+        if !self.person.is_empty() {
+            let person = Toml::try_from(&self.person).ok()?;
+            file.insert("person".to_owned(), person);
+        }
+        file.insert("caller".to_owned(), Toml::Table(tables));
+        let case = Table::from_iter([(name.to_owned(), Toml::Table(case))]);
+        file.insert("case".to_owned(), Toml::Table(case));
+        toml::to_string(&file).ok()
+    }
+
     /// One case per caller that it names.
     pub(super) fn case(&self, set: &PolicySet, name: &str) -> Result<Vec<Case>, String> {
         let table = resolved(&self.case, name, 0)?;

@@ -49,10 +49,10 @@ pub(super) enum Shape {
 
 /// A header or a part of the path.
 pub(super) struct Parameter {
-    place: &'static str,
-    name: &'static str,
-    about: &'static str,
-    pattern: &'static str,
+    pub(super) place: &'static str,
+    pub(super) name: &'static str,
+    pub(super) about: &'static str,
+    pub(super) pattern: &'static str,
 }
 
 impl Parameter {
@@ -70,6 +70,7 @@ impl Row {
         let takes_body = !matches!(self.asks, Shape::Nothing);
         let of_evidence = matches!(self.who, Who::Caller | Who::Client);
         let asks = matches!(self.path, "/v1/grants" | "/v1/decisions" | "/oauth2/token");
+        let cancels = self.path.ends_with("/cancel");
         let votes = self.path.ends_with("/ballot") || self.path.ends_with("/votes");
         let enrols = matches!(self.path, "/v1/me/passkeys" | "/v1/me/passkeys/options");
         let mints = matches!(self.path, "/v1/grants" | "/oauth2/token");
@@ -85,7 +86,9 @@ impl Row {
             Code::EvidenceRejected | Code::InvalidDpopProof => {
                 of_evidence || self.path == "/v1/sessions"
             }
-            Code::RateLimited => of_evidence,
+            Code::RateLimited => {
+                of_evidence || matches!(self.path, "/v1/events" | "/v1/policy/explain")
+            }
             Code::LoginRequired => matches!(self.who, Who::Caller | Who::Person),
             Code::BadCsr
             | Code::TaskClosed
@@ -101,12 +104,15 @@ impl Row {
             | Code::RequestExpired => mints,
             Code::ApprovalNeeded => self.who == Who::Client,
             Code::DeniedByHuman | Code::TooManyOpen => mints,
-            Code::AlreadyDecided | Code::FactsChanged | Code::PasskeyRequired => votes,
-            Code::StateConflict => votes || enrols,
+            Code::AlreadyDecided | Code::FactsChanged | Code::PasskeyRequired => votes || cancels,
+            Code::StateConflict => votes || enrols || cancels,
             Code::StepUpRequired => enrols,
             // Another page's doing, or a terminal's.
-            Code::NotEligible => self.who == Who::Person && self.method == "post",
-            Code::NotFound => self.path.contains('{'),
+            Code::NotEligible => cancels || self.who == Who::Person && self.method == "post",
+            Code::NotFound => {
+                self.path.contains('{')
+                    || matches!(self.path, "/oauth2/token" | "/v1/policy/explain")
+            }
             // Of what is not there yet.
             Code::CallerDisabled | Code::RoleRequired => false,
         }
@@ -115,7 +121,7 @@ impl Row {
     /// The status it comes with: OAuth knows few (RFC 6749 §5.2).
     pub(super) fn status(&self, code: Code) -> u16 {
         match (self.who, code.status()) {
-            (Who::Client | Who::Refuser, 401 | 403 | 409 | 410 | 415) => 400,
+            (Who::Client | Who::Refuser, 401 | 403 | 404 | 409 | 410 | 415) => 400,
             (_, status) => status,
         }
     }
@@ -128,14 +134,14 @@ const ONCE: Parameter = Parameter {
     pattern: "^[!-~]{1,255}$",
 };
 
-const DPOP: Parameter = Parameter {
+pub(super) const DPOP: Parameter = Parameter {
     place: "header",
     name: "DPoP",
     about: "A proof of the key that the credential is to be bound to (RFC 9449)",
     pattern: "^[A-Za-z0-9_-]+\\.[A-Za-z0-9_-]+\\.[A-Za-z0-9_-]+$",
 };
 
-const REQUEST: Parameter = Parameter {
+pub(super) const REQUEST: Parameter = Parameter {
     place: "path",
     name: "id",
     about: "`req_…`",
@@ -191,34 +197,6 @@ pub(super) const ROWS: &[Row] = &[
             200,
             "The caller",
             Shape::Wire(|to| to.subschema_for::<wire::WhoAmI>()),
-        )],
-    },
-    Row {
-        method: "post",
-        path: "/v1/requests/{id}/ballot",
-        id: "ballot",
-        about: "What a passkey would sign to say yes or no; decides nothing",
-        who: Who::Person,
-        parameters: &[REQUEST],
-        asks: Shape::Wire(|to| to.subschema_for::<wire::BallotAsk>()),
-        answers: &[(
-            200,
-            "The facts, and what to sign",
-            Shape::Wire(|to| to.subschema_for::<wire::Ballot>()),
-        )],
-    },
-    Row {
-        method: "post",
-        path: "/v1/requests/{id}/votes",
-        id: "vote",
-        about: "The signed vote: recorded, and counted by the policies in force",
-        who: Who::Person,
-        parameters: &[REQUEST],
-        asks: Shape::Wire(|to| to.subschema_for::<wire::SignedVote>()),
-        answers: &[(
-            201,
-            "On record",
-            Shape::Wire(|to| to.subschema_for::<wire::VoteCast>()),
         )],
     },
     open(
@@ -350,20 +328,6 @@ pub(super) const ROWS: &[Row] = &[
         &[(200, "OpenAPI 3.1", Shape::Json(object))],
     ),
     Row {
-        parameters: &[Parameter {
-            place: "path",
-            name: "request",
-            about: "`req_…`; the same words for every id, it looks none up",
-            pattern: "^req_[0-9a-z]{26}$",
-        }],
-        ..open(
-            "/a/{request}",
-            "approve",
-            "Where approvers will vote",
-            &[(200, "A word of explanation", Shape::Text("text/plain"))],
-        )
-    },
-    Row {
         who: Who::Refuser,
         ..open(
             "/oauth2/authorize",
@@ -379,7 +343,7 @@ pub(super) const ROWS: &[Row] = &[
         about: "The same walk as a token exchange (RFC 8693)",
         who: Who::Client,
         parameters: &[DPOP, ONCE],
-        asks: Shape::Form(exchange),
+        asks: Shape::Form(grants),
         answers: &[
             (
                 200,
@@ -388,10 +352,24 @@ pub(super) const ROWS: &[Row] = &[
             ),
             (
                 401,
-                "`invalid_client`: client authentication is not offered",
+                "`invalid_client`: it is not who the evidence says, or it tries what is not offered",
                 Shape::Wire(|to| to.subschema_for::<wire::oauth::TokenRefused>()),
             ),
         ],
+    },
+    Row {
+        method: "post",
+        path: "/oauth2/revoke",
+        id: "revoke",
+        about: "Take back a deferred answer (RFC 7009): 200 whatever the code is",
+        who: Who::Client,
+        parameters: &[DPOP],
+        asks: Shape::Form(revocation),
+        answers: &[(
+            200,
+            "Taken back, or there was nothing to take back",
+            Shape::Nothing,
+        )],
     },
     open(
         "/oauth2/jwks",
@@ -411,110 +389,6 @@ pub(super) const ROWS: &[Row] = &[
         "Authorization server metadata (RFC 8414)",
         &[(200, "Metadata", Shape::Json(metadata))],
     ),
-    Row {
-        answers: &[(
-            200,
-            "The person, their passkeys and sessions",
-            Shape::Wire(|to| to.subschema_for::<wire::Me>()),
-        )],
-        ..person("get", "/v1/me", "me", "Who is signed in")
-    },
-    Row {
-        asks: Shape::Wire(|to| to.subschema_for::<wire::EnrolPasskey>()),
-        answers: &[(
-            201,
-            "It counts from now on",
-            Shape::Wire(|to| to.subschema_for::<wire::PasskeyEnrolled>()),
-        )],
-        ..person(
-            "post",
-            "/v1/me/passkeys",
-            "enrolPasskey",
-            "Enrol a passkey, right after a login",
-        )
-    },
-    Row {
-        answers: &[(
-            200,
-            "What to ask an authenticator",
-            Shape::Wire(|to| to.subschema_for::<wire::PasskeyOptions>()),
-        )],
-        ..person(
-            "post",
-            "/v1/me/passkeys/options",
-            "passkeyOptions",
-            "What a new passkey signs over",
-        )
-    },
-    Row {
-        parameters: &[Parameter {
-            place: "path",
-            name: "credential",
-            about: "The passkey's name, base64url",
-            pattern: "^[A-Za-z0-9_-]{1,1400}$",
-        }],
-        answers: DONE,
-        ..person(
-            "post",
-            "/v1/me/passkeys/{credential}/retire",
-            "retirePasskey",
-            "Let a passkey of one's own count no more",
-        )
-    },
-    Row {
-        parameters: &[Parameter {
-            place: "path",
-            name: "id",
-            about: "The session's name",
-            pattern: "^[A-Za-z0-9_-]{43}$",
-        }],
-        answers: DONE,
-        ..person(
-            "post",
-            "/v1/me/sessions/{id}/end",
-            "endSession",
-            "End a session of one's own",
-        )
-    },
-    Row {
-        asks: Shape::Wire(|to| to.subschema_for::<wire::LetIn>()),
-        answers: &[(
-            201,
-            "Where the browser takes the code",
-            Shape::Wire(|to| to.subschema_for::<wire::GoTo>()),
-        )],
-        ..person(
-            "post",
-            "/v1/cli/codes",
-            "letIn",
-            "Let a terminal in that ran `stint login`",
-        )
-    },
-    Row {
-        who: Who::Anybody,
-        parameters: &[DPOP],
-        asks: Shape::Wire(|to| to.subschema_for::<wire::OpenSession>()),
-        answers: &[(
-            201,
-            "A session of an hour, for the key of the proof",
-            Shape::Wire(|to| to.subschema_for::<wire::SessionOpened>()),
-        )],
-        ..person(
-            "post",
-            "/v1/sessions",
-            "openSession",
-            "A terminal redeems its code; counts once",
-        )
-    },
-    Row {
-        answers: DONE,
-        ..person(
-            "post",
-            "/v1/sessions/end",
-            "endThisSession",
-            "End the session that asks",
-        )
-    },
     operators("get", "/healthz"),
     operators("get", "/metrics"),
     operators("get", "/readyz"),
@@ -526,6 +400,7 @@ pub(super) const ROWS: &[Row] = &[
     operators("get", "/v1/ledger/entries"),
     operators("get", "/v1/ledger/entries/{seq}"),
     operators("post", "/v1/ledger/erase"),
+    operators("post", "/v1/ledger/prune"),
     operators("get", "/v1/ledger/events"),
     operators("get", "/v1/ledger/proofs/{id}"),
     operators("post", "/v1/ledger/scrub"),
@@ -534,6 +409,7 @@ pub(super) const ROWS: &[Row] = &[
     operators("get", "/v1/ledger/{epoch}/bundle"),
     operators("get", "/v1/ledger/{epoch}/checkpoint"),
     operators("get", "/v1/ledger/{epoch}/tile/{level}/{*place}"),
+    operators("post", "/v1/notify/test"),
     operators("post", "/v1/policy/reload"),
     operators("post", "/v1/unfreeze"),
 ];
@@ -553,27 +429,6 @@ const fn open(
         parameters: &[],
         asks: Shape::Nothing,
         answers,
-    }
-}
-
-/// Nothing more to say.
-const DONE: &[(u16, &str, Shape)] = &[(204, "Done", Shape::Nothing)];
-
-const fn person(
-    method: &'static str,
-    path: &'static str,
-    id: &'static str,
-    about: &'static str,
-) -> Row {
-    Row {
-        method,
-        path,
-        id,
-        about,
-        who: Who::Person,
-        parameters: &[],
-        asks: Shape::Nothing,
-        answers: &[],
     }
 }
 
@@ -625,6 +480,37 @@ fn object() -> Value {
     json!({ "type": "object", "required": ["openapi", "paths"] })
 }
 
+/// RFC 7009 §2.1.
+fn revocation(_: &mut SchemaGenerator) -> Value {
+    json!({
+        "type": "object", "required": ["token"],
+        "properties": {
+            "token": { "type": "string", "description": "A deferral code" },
+            "token_type_hint": { "type": "string", "description": wire::drafts::TOKEN_TYPE_DEFERRAL },
+        },
+    })
+}
+
+/// A deferred answer is asked for again by its code, and by nothing that was said before.
+fn poll() -> Value {
+    let text = |about: &str| json!({ "type": "string", "description": about });
+    json!({
+        "type": "object",
+        "required": ["grant_type", wire::drafts::DEFERRAL_CODE],
+        "properties": {
+            "grant_type": { "const": wire::drafts::GRANT_TYPE_DEFERRED },
+            "deferral_code": text("The handle, as `authorization_pending` gave it"),
+            "client_assertion": text("A fresh token of the same run: what an approved answer is made of"),
+            "client_assertion_type": { "const": wire::oauth::JWT_BEARER },
+        },
+    })
+}
+
+/// The two grant types of the token endpoint.
+fn grants(to: &mut SchemaGenerator) -> Value {
+    json!({ "oneOf": [exchange(to), poll()] })
+}
+
 /// RFC 8693 §2.1 and RFC 9396; parameters that are not known are not looked at (RFC 6749 §3.2).
 fn exchange(to: &mut SchemaGenerator) -> Value {
     let text = |about: &str| json!({ "type": "string", "description": about });
@@ -649,6 +535,7 @@ fn exchange(to: &mut SchemaGenerator) -> Value {
             "scope": text("The short form's action"),
             "csr": text("Of a certificate: a PKCS#10 request, PEM or base64 DER"),
             "spki": text("Instead of a CSR: the key's SubjectPublicKeyInfo, base64 DER"),
+            "completion_mode": text("`deferred` among others: a deferred answer is taken"),
         },
     })
 }

@@ -6,7 +6,7 @@
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, PRAGMA, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use stint_wire::oauth::{OAuthError, TokenRefused};
+use stint_wire::oauth::{Deferred, OAuthError, TokenRefused};
 use stint_wire::{Code, Problem};
 
 use super::{CHALLENGE, Failure};
@@ -19,6 +19,7 @@ use crate::telemetry::trail;
 pub(crate) struct Refused {
     error: OAuthError,
     problem: Box<Problem>,
+    deferred: Option<Box<Deferred>>,
 }
 
 /// How the ask was spelt: it decides which of OAuth's words names what is wrong with it.
@@ -43,10 +44,7 @@ impl Refused {
 
     /// A DPoP proof that does not hold: one sentence for every way to fail.
     pub(crate) fn dpop() -> Self {
-        Self {
-            error: OAuthError::InvalidDpopProof,
-            problem: Failure::dpop().problem,
-        }
+        Self::boxed(OAuthError::InvalidDpopProof, Failure::dpop().problem)
     }
 
     /// No outcome.
@@ -66,9 +64,37 @@ impl Refused {
             | Error::Unprepared(_)
             | Error::Unsigned(_) => OAuthError::TemporarilyUnavailable,
         };
+        Self::boxed(word, Failure::from(error).problem)
+    }
+
+    /// No outcome, where the evidence authenticates the client and is not what is exchanged.
+    pub(crate) fn unproven(error: Error) -> Self {
+        let of_evidence = matches!(
+            &error,
+            Error::Refused(Evidence::Evidence { .. }) | Error::Replayed
+        );
+        let refused = Self::unanswered(error);
+        match of_evidence {
+            true => refused.called(OAuthError::InvalidClient),
+            false => refused,
+        }
+    }
+
+    /// The same by another of OAuth's words.
+    pub(crate) fn called(self, error: OAuthError) -> Self {
+        Self { error, ..self }
+    }
+
+    /// What comes of a deferred answer.
+    pub(crate) fn with(error: OAuthError, problem: Problem) -> Self {
+        Self::of(error, problem)
+    }
+
+    /// With the handle on an answer that comes later.
+    pub(crate) fn deferred(self, deferred: Deferred) -> Self {
         Self {
-            error: word,
-            problem: Failure::from(error).problem,
+            deferred: Some(Box::new(deferred)),
+            ..self
         }
     }
 
@@ -86,7 +112,7 @@ impl Refused {
             // The approval drafts hide this; whoever is authenticated is told (PROTOCOLS.md §3.1).
             next.url = Some("/v1/grants".to_owned());
         }
-        Self { error, problem }
+        Self::boxed(error, problem)
     }
 
     /// A retry of an ask that waits for people since it came by the JSON API.
@@ -99,16 +125,18 @@ impl Refused {
 
     /// A header that cannot be read.
     pub(crate) fn header(failure: Failure) -> Self {
-        Self {
-            error: OAuthError::InvalidRequest,
-            problem: failure.problem,
-        }
+        Self::boxed(OAuthError::InvalidRequest, failure.problem)
     }
 
     fn of(error: OAuthError, problem: Problem) -> Self {
+        Self::boxed(error, Box::new(problem))
+    }
+
+    fn boxed(error: OAuthError, problem: Box<Problem>) -> Self {
         Self {
             error,
-            problem: Box::new(problem),
+            problem,
+            deferred: None,
         }
     }
 
@@ -118,12 +146,16 @@ impl Refused {
             (OAuthError::ServerError, _) => 500,
             (OAuthError::TemporarilyUnavailable, _) | (_, Code::TooLarge) => self.problem.status,
             (
-                OAuthError::InvalidAuthorizationDetails
+                OAuthError::AccessDenied
+                | OAuthError::AuthorizationPending
+                | OAuthError::ExpiredToken
+                | OAuthError::InvalidAuthorizationDetails
                 | OAuthError::InvalidDpopProof
                 | OAuthError::InvalidGrant
                 | OAuthError::InvalidRequest
                 | OAuthError::InvalidScope
                 | OAuthError::InvalidTarget
+                | OAuthError::SlowDown
                 | OAuthError::UnsupportedGrantType,
                 _,
             ) => 400,
@@ -163,13 +195,14 @@ impl Spelling {
     }
 }
 
-/// What a handler of JSON would answer, in OAuth's words: of a walk that panicked.
+/// What a handler of JSON would answer, in OAuth's words: of a walk that panicked, or a store that cannot be read.
 impl From<Failure> for Refused {
     fn from(failure: Failure) -> Self {
-        Self {
-            error: OAuthError::ServerError,
-            problem: failure.problem,
-        }
+        let error = match failure.problem.retryable {
+            true => OAuthError::TemporarilyUnavailable,
+            false => OAuthError::ServerError,
+        };
+        Self::boxed(error, failure.problem)
     }
 }
 
@@ -191,6 +224,7 @@ impl IntoResponse for Refused {
             retry_after_s: retry,
             next_action: problem.next_action,
             decision_receipt: problem.decision_receipt,
+            deferred: self.deferred.map(|deferred| *deferred),
         };
         let body = serde_json::to_vec(&body).unwrap_or_default();
         let mut response = (status, body).into_response();

@@ -1,11 +1,15 @@
 //! A form as evidence and an ask: the words of RFC 8693 and RFC 9396 (PROTOCOLS.md §3.1 to §3.3). Form alone is judged
 //! here; whatever reads evidence, schema or keys is the walk's.
 
+use std::collections::BTreeSet;
+
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
 use reqwest::Url;
 use stint_policy::Seconds;
-use stint_wire::drafts::{COMPLETION_MODE, TOKEN_TYPE_TXN};
+use stint_wire::drafts::{
+    COMPLETION_MODE, COMPLETION_MODE_DEFERRED, GRANT_TYPE_DEFERRED, TOKEN_TYPE_TXN,
+};
 use stint_wire::oauth::{OAuthError, StintTask, TOKEN_EXCHANGE, TOKEN_TYPE, TOKEN_TYPE_X509};
 
 use super::form::{Form, Target};
@@ -24,15 +28,27 @@ pub(super) struct Exchange {
     pub(super) requested: Option<String>,
     /// Whether the answer has the whole receipt.
     pub(super) receipt: bool,
+    /// Whether it may come later.
+    pub(super) deferred: bool,
+}
+
+/// What this endpoint is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum GrantType {
+    /// The answer that was deferred.
+    Deferred,
+    /// A credential for evidence.
+    TokenExchange,
 }
 
 /// Before anything else of the form: what is asked of this endpoint at all.
-pub(super) fn grant_type(form: &Form) -> Result<(), Refused> {
+pub(super) fn grant_type(form: &Form) -> Result<GrantType, Refused> {
     match form.get("grant_type") {
-        Some(TOKEN_EXCHANGE) => Ok(()),
+        Some(TOKEN_EXCHANGE) => Ok(GrantType::TokenExchange),
+        Some(GRANT_TYPE_DEFERRED) => Ok(GrantType::Deferred),
         Some(_) => Err(Refused::form(
             OAuthError::UnsupportedGrantType,
-            format!("the one `grant_type` here is `{TOKEN_EXCHANGE}`"),
+            format!("a `grant_type` here is `{TOKEN_EXCHANGE}` or `{GRANT_TYPE_DEFERRED}`"),
         )),
         None => Err(invalid("`grant_type` is missing")),
     }
@@ -70,16 +86,29 @@ impl Exchange {
             Some("receipt") => true,
             Some(_) => return Err(invalid("`ledger` is `leaf` or `receipt`")),
         };
-        // A client may say that it takes a deferred answer; there is none yet, so a Hold is refused all the same.
-        let _not_offered = form.get(COMPLETION_MODE);
+        let deferred = may_defer(&form)?;
+        ask.may_hold = deferred;
         Ok(Exchange {
             subject: Secret::new(subject),
             ask,
             spelling,
             requested,
             receipt,
+            deferred,
         })
     }
+}
+
+/// Whether the client takes a deferred answer: its modes come in any order, each once, and unknown ones are ignored.
+fn may_defer(form: &Form) -> Result<bool, Refused> {
+    let modes = form.get(COMPLETION_MODE).unwrap_or_default();
+    let mut seen = BTreeSet::new();
+    if !modes.split(' ').all(|mode| seen.insert(mode)) {
+        return Err(invalid(
+            "`completion_mode` names each mode once, with one space between two",
+        ));
+    }
+    Ok(seen.contains(COMPLETION_MODE_DEFERRED))
 }
 
 fn subject(form: &mut Form) -> Result<String, Refused> {
@@ -193,7 +222,7 @@ fn short(form: &Form, target: Option<&str>) -> Result<Ask, Refused> {
     Ok(ask(action.to_owned(), vec![resource], ttl.transpose()?))
 }
 
-/// An ask of no credential yet. A pending answer cannot be carried by this door.
+/// An ask of no credential yet, and without a word on whether it may wait.
 fn ask(action: String, resources: Vec<String>, ttl_s: Option<u32>) -> Ask {
     Ask {
         action,

@@ -132,7 +132,7 @@ fn decode(text: &str) -> Option<String> {
 const MOST_FIELDS: usize = 32;
 
 /// Parameters that answers may name.
-const KNOWN: [&str; 19] = [
+const KNOWN: [&str; 22] = [
     "actor_token",
     "actor_token_type",
     "authorization_details",
@@ -142,6 +142,7 @@ const KNOWN: [&str; 19] = [
     "client_secret",
     "completion_mode",
     "csr",
+    "deferral_code",
     "grant_type",
     "ledger",
     "profile",
@@ -150,6 +151,8 @@ const KNOWN: [&str; 19] = [
     "spki",
     "subject_token",
     "subject_token_type",
+    "token",
+    "token_type_hint",
     "ttl_s",
     "reason",
 ];

@@ -1,5 +1,5 @@
 //! What a range refers to and does not hold: the policy sets that decided in it, with the entries that put them in
-//! force, and later entries that erased bodies of it. Each entry comes with its receipt; policy files need none, for
+//! force, what its voted grants rest on ([`super::votes`]), and later entries that erased bodies of it. Each entry comes with its receipt; policy files need none, for
 //! they hash to what the headers name.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -43,6 +43,9 @@ impl Ledger {
                 beside.files.extend(self.policy_files(&pol).await?);
             }
         }
+        if order.wants("voted") {
+            wanted.extend(self.voted_before(from, to).await?);
+        }
         wanted.extend(self.erasures((from, to), size).await?);
         if order.receipts {
             wanted.extend(from..to);
@@ -85,15 +88,27 @@ impl Ledger {
         for header in self.of_kind("policy_loaded", from, to).await? {
             sets.named.extend(loaded(&header));
         }
-        let mut end = from;
-        while end > 0 && sets.before.is_none() {
-            let start = end.saturating_sub(PAGE);
+        let (mut end, floor) = (from, self.floor());
+        while end > floor && sets.before.is_none() {
+            let start = end.saturating_sub(PAGE).max(floor);
             let page = self.of_kind("policy_loaded", start, end).await?;
             if let Some((seq, pol)) = page.iter().rev().find_map(|it| Some((it.seq, loaded(it)?))) {
                 sets.before = Some(seq);
                 sets.named.insert(pol);
             }
             end = start;
+        }
+        if let (None, Some(cut)) = (sets.before, self.cut()) {
+            // Below the cut is what bound there: the set that was in force is the newest of them.
+            for seq in cut.kept.iter().rev().filter(|seq| **seq < from) {
+                let header = self.headers(*seq, seq + 1).await?.pop();
+                let header = header.and_then(|bytes| Header::parse(&bytes).ok());
+                if let Some(pol) = header.as_ref().and_then(loaded) {
+                    sets.before = Some(*seq);
+                    sets.named.insert(pol);
+                    break;
+                }
+            }
         }
         Ok(sets)
     }
@@ -109,7 +124,12 @@ impl Ledger {
     }
 
     /// Entries of one kind, in order, by their own headers.
-    async fn of_kind(&self, kind: &str, from: u64, to: u64) -> Result<Vec<Header>, ExportError> {
+    pub(super) async fn of_kind(
+        &self,
+        kind: &str,
+        from: u64,
+        to: u64,
+    ) -> Result<Vec<Header>, ExportError> {
         let word = spelled(kind);
         let mut found = Vec::new();
         let mut next = from;

@@ -1,15 +1,16 @@
 //! One pass from the first entry to the last.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde_json::Value;
 use stint_audit::entry::{Body, Header};
-use stint_audit::kind::AdminOp;
 use stint_audit::tile::{self, Edge, Full};
 use stint_audit::tree::{Frontier, leaf_hash};
 use stint_audit::{Checkpoint, Digest, What};
 
 use super::{Finding, Scrubbed};
+use crate::ledger::cut::{Below, Cut, CutError};
 use crate::ledger::tiles::TileError;
 use crate::ledger::{Ledger, index};
 use crate::store::Write;
@@ -24,8 +25,10 @@ pub(super) struct Walk {
     last_ts: u64,
     /// Up to here tiles and index were there when the pass began.
     derived: u64,
-    /// The log does not begin with entry 0: an entry must say that it was cut.
-    cut: bool,
+    /// Where it begins.
+    floor: u64,
+    /// Why it does not begin with entry 0: one of its entries must say so.
+    cut: Option<Arc<Cut>>,
     missing: Ranges,
     erased: Ranges,
     mend: Derived,
@@ -36,37 +39,53 @@ pub(super) struct Walk {
 type Ranges = Vec<[u64; 2]>;
 
 impl Walk {
-    /// At the first entry that is there.
-    pub(super) async fn begin(ledger: &Ledger, size: u64) -> Result<Self, Finding> {
-        let first = ledger.of_store().batches(0, signed(size), 1).await?;
-        let first = first
-            .first()
-            .map_or(0, |batch| batch.first_seq.unsigned_abs());
-        let (edge, tree) = match first {
-            0 => (Edge::default(), Frontier::of(&[])),
-            first => {
-                let edge = ledger
-                    .tiles
-                    .edge_at(first / tile::WIDTH * tile::WIDTH)
-                    .await?;
-                let edge = edge.filter(|edge| edge.size() == first);
-                let edge = edge.ok_or(TileError::Missing(0))?;
-                let tree = edge.frontier();
-                (edge, tree)
-            }
-        };
-        Ok(Self {
-            edge,
-            tree,
-            prev: (first == 0).then_some(Digest::ZERO),
+    /// At the first entry from which on all are there. What stays below is looked at at once.
+    pub(super) async fn begin(ledger: &Ledger, floor: u64, size: u64) -> Result<Self, Finding> {
+        let mut walk = Self {
+            edge: Edge::default(),
+            tree: Frontier::of(&[]),
+            prev: (floor == 0).then_some(Digest::ZERO),
             last_ts: 0,
             derived: ledger.of_store().derived().await?.min(size),
-            cut: first > 0,
+            floor,
+            cut: None,
             missing: Vec::new(),
             erased: Vec::new(),
             mend: Derived::default(),
             seen: Scrubbed::default(),
-        })
+        };
+        if let Some(cut) = ledger.cut().filter(|cut| cut.below == floor) {
+            walk.begin_at(ledger, &cut).await?;
+            walk.cut = Some(cut);
+        }
+        Ok(walk)
+    }
+
+    async fn begin_at(&mut self, ledger: &Ledger, cut: &Cut) -> Result<(), Finding> {
+        let (store, log) = (ledger.of_store(), ledger.origin());
+        let read = async {
+            let below = Below::read(store.readers().into(), log, cut.below).await?;
+            let kept = below.kept(store.readers().into(), log, cut).await?;
+            Ok::<_, CutError>((below, kept))
+        };
+        let (below, kept) = match read.await {
+            Ok(read) => read,
+            Err(error) => return Err(Finding::Diverged(error.of_store(store)?)),
+        };
+        for entry in kept {
+            match entry.body {
+                Some(body) => {
+                    self.seen.bodies += 1;
+                    check(ledger, &entry.header, &body)?;
+                }
+                None => self.gone(entry.header.seq),
+            }
+            self.seen.entries += 1;
+        }
+        let edge = ledger.tiles.edge_at(cut.below).await?;
+        self.edge = edge.ok_or(TileError::Missing(cut.below))?;
+        self.tree = below.frontier;
+        Ok(())
     }
 
     /// The next entry.
@@ -91,17 +110,23 @@ impl Walk {
         notes: &mut Vec<(u64, String)>,
     ) -> Result<(), Finding> {
         let first = self.at();
-        if batch.first_seq.unsigned_abs() != first {
+        let begins = batch.first_seq.unsigned_abs();
+        // The one that reaches over the cut stayed whole.
+        let over = begins < first && first == self.floor;
+        if begins != first && !over {
             return Err(TileError::Missing(first).into());
         }
         let mut headers = Vec::new();
         for ((seq, bytes), leaf) in batch.entries().zip(batch.leaves()) {
+            if seq < first {
+                continue;
+            }
             let header = self.header(ledger, seq, bytes)?;
             self.leaf(ledger, leaf, bytes).await?;
             self.notes(notes)?;
             headers.push(header);
         }
-        if headers.len() * 32 != batch.hashes.len() {
+        if headers.is_empty() {
             return Err(TileError::Missing(self.at()).into());
         }
         if !batch.is_even() {
@@ -131,7 +156,7 @@ impl Walk {
         self.last_ts = header.ts;
         match &header.what {
             What::Erased(erased) => self.erased.extend(&erased.ranges),
-            What::Admin(admin) if admin.op == AdminOp::Pruned => self.cut = false,
+            _ if self.cut.as_ref().is_some_and(|cut| cut.is_of(&header)) => self.cut = None,
             _ => {}
         }
         Ok(header)
@@ -246,7 +271,7 @@ impl Walk {
 
     /// What is gone must have been erased.
     pub(super) fn end(mut self) -> Result<Scrubbed, Finding> {
-        if self.cut {
+        if self.cut.is_some() {
             return Err(TileError::Missing(0).into());
         }
         self.erased.sort_unstable();

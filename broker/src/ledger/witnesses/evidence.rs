@@ -9,7 +9,7 @@ use stint_audit::tree::{Frontier, verify_consistency};
 use super::client::Held;
 use crate::keyring;
 use crate::ledger::Tiles;
-use crate::store::trail::{self, BatchRow};
+use crate::store::trail;
 use crate::store::{self, Store};
 
 /// The first of `held` that the log of this head does not extend, and why not. `None`: it extends all of them.
@@ -32,7 +32,15 @@ pub(in crate::ledger) async fn first_that_differs<'h>(
             continue;
         }
         // Tiles can be wrong where the log is not: the entries decide.
-        if root_at(store, known.size).await? != Some(known.root) {
+        let root = root_at(store, known.size).await?;
+        if root.is_none() && known.size < tiles.floor() {
+            tracing::warn!(
+                %witness, size = known.size,
+                "it holds a head from before the ledger was pruned, which cannot be compared any more"
+            );
+            continue;
+        }
+        if root != Some(known.root) {
             let why = format!(
                 "{witness} holds another root at {} entries under our signature",
                 known.size
@@ -55,9 +63,15 @@ async fn root_at(store: &Store, size: u64) -> Result<Option<Digest>, store::Erro
     while tree.size() < size {
         let (before, to) = (tree.size(), trail::signed(size));
         let batches = store.batches(trail::signed(before), to, PAGE).await?;
-        for leaf in batches.iter().flat_map(BatchRow::leaves) {
-            if tree.size() < size {
-                tree.push(leaf);
+        for batch in &batches {
+            // Below a cut some batches stay: the tree of those is of no log.
+            if batch.first_seq.unsigned_abs() != tree.size() {
+                return Ok(None);
+            }
+            for leaf in batch.leaves() {
+                if tree.size() < size {
+                    tree.push(leaf);
+                }
             }
         }
         if tree.size() == before {

@@ -1,23 +1,20 @@
 //! POSTs of many events: lines (`application/x-ndjson`), or a batch of CloudEvents.
-//!
-//! One address, as the config says it: no redirect is followed and no proxy of the environment is asked, so the token goes
-//! nowhere else. Any 2xx is a receipt for the whole body; whatever else is none.
 
 use std::time::Duration;
 
-use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
-use reqwest::{Certificate, Client, Response, Url, redirect};
+use reqwest::Url;
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 
 use super::{SetupError, Trouble};
 use crate::config::SecretRef;
+use crate::post::{Poster, Roots};
 use crate::sinks::format::{Event, Format};
 
 #[derive(Debug)]
 pub(in crate::sinks) struct Http {
-    client: Client,
+    poster: Poster,
     url: Url,
     secret: Option<SecretRef>,
-    timeout: Duration,
     format: Format,
 }
 
@@ -28,62 +25,27 @@ impl Http {
         timeout: Duration,
         format: Format,
     ) -> Result<Http, SetupError> {
-        let roots = roots.as_deref().map(Certificate::from_pem_bundle);
-        let wrong = |error: reqwest::Error| SetupError::Client(error.to_string());
-        let client = Client::builder()
-            .redirect(redirect::Policy::none())
-            .no_proxy()
-            .referer(false)
-            .https_only(url.scheme() == "https")
-            .connect_timeout(CONNECT.min(timeout))
-            .timeout(timeout)
-            .pool_max_idle_per_host(1)
-            .user_agent(concat!("stintd/", env!("CARGO_PKG_VERSION")));
-        // The system's roots are read only where TLS will need them.
-        let client = match (roots.transpose().map_err(wrong)?, url.scheme()) {
-            (Some(roots), _) => client.tls_certs_only(roots),
-            (None, "https") => client,
-            (None, _) => client.tls_certs_only([]),
+        let roots = match (&roots, url.scheme()) {
+            (_, "http") => Roots::None,
+            (Some(pem), _) => Roots::Given(pem),
+            (None, _) => Roots::System,
         };
         Ok(Http {
-            client: client.build().map_err(wrong)?,
+            poster: Poster::new(roots, timeout)?,
             url,
             secret,
-            timeout,
             format,
         })
     }
 
     pub(super) async fn post(&self, events: &[Event]) -> Result<(), Trouble> {
         let (kind, body) = body(self.format, events);
-        let request = self.client.post(self.url.clone());
+        let request = self.poster.client().post(self.url.clone());
         let mut request = request.header(CONTENT_TYPE, kind).body(body);
         if let Some(secret) = &self.secret {
             request = request.header(AUTHORIZATION, bearer(secret.clone()).await?);
         }
-        let answer = request.send().await.map_err(|error| self.failed(error))?;
-        match answer.status().is_success() {
-            true => Ok(()),
-            false => Err(Trouble::Status {
-                status: answer.status().as_u16(),
-                wait: wait(&answer),
-            }),
-        }
-    }
-
-    /// The whole chain of causes, without the address: that is in the config.
-    fn failed(&self, error: reqwest::Error) -> Trouble {
-        if error.is_timeout() {
-            return Trouble::Slow(self.timeout);
-        }
-        let error = error.without_url();
-        let mut text = error.to_string();
-        let mut cause = std::error::Error::source(&error);
-        while let Some(deeper) = cause {
-            text = format!("{text}: {deeper}");
-            cause = deeper.source();
-        }
-        Trouble::Post(text)
+        Ok(self.poster.send(request).await?)
     }
 }
 
@@ -120,12 +82,3 @@ fn body(format: Format, events: &[Event]) -> (&'static str, Vec<u8>) {
         }
     }
 }
-
-/// `Retry-After` in seconds; a date is as good as nothing.
-fn wait(answer: &Response) -> Option<Duration> {
-    let seconds = answer.headers().get(RETRY_AFTER)?.to_str().ok()?;
-    Some(Duration::from_secs(seconds.parse().ok()?))
-}
-
-/// Of the time for the whole.
-const CONNECT: Duration = Duration::from_secs(3);

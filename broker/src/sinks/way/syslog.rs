@@ -95,14 +95,12 @@ where
 
 impl Tls {
     fn new(host: &str, roots: &[u8]) -> Result<Tls, SetupError> {
-        let wrong = |why: String| SetupError::Roots {
-            path: "syslog+tls".to_owned(),
-            why,
-        };
         let mut store = RootCertStore::empty();
         for root in CertificateDer::pem_slice_iter(roots) {
-            let root = root.map_err(|error| wrong(error.to_string()))?;
-            store.add(root).map_err(|error| wrong(error.to_string()))?;
+            let root = root.map_err(|error| SetupError::Roots(error.to_string()))?;
+            store
+                .add(root)
+                .map_err(|error| SetupError::Roots(error.to_string()))?;
         }
         let config = ClientConfig::builder()
             .with_root_certificates(store)

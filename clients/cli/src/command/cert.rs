@@ -8,6 +8,7 @@ use std::path::Path;
 use crate::args::{Cert, Format, Kind};
 use crate::draft::Draft;
 use crate::exit::Exit;
+use crate::hold::Patience;
 use crate::output::{Failure, Output};
 use crate::session;
 use crate::settings::{self, Settings};
@@ -22,7 +23,7 @@ pub(crate) fn cert(args: &Cert, settings: &Settings, output: &Output) -> Result<
         ask.credential.csr =
             Some(fs::read_to_string(path).map_err(|error| settings::unreadable(path, &error))?);
     }
-    let obtained = session::obtain(ask, &args.ask.evidence, settings, output)?;
+    let obtained = session::obtain(ask, &args.ask.evidence, (settings, output), Patience::None)?;
     match (&args.out, args.format.format) {
         (Some(dir), _) => {
             let kept = obtained.key.is_none() && dir.join("key.pem").exists();

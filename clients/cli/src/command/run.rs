@@ -3,11 +3,13 @@
 use std::io::ErrorKind;
 use std::path::Path;
 use std::process::{Command, ExitCode};
+use std::time::Duration;
 
 use stint_wire::Credential;
 
 use crate::args;
 use crate::exit::Exit;
+use crate::hold::Patience;
 use crate::output::{Failure, Output};
 use crate::session::{self, Obtained};
 use crate::settings::{self, Settings};
@@ -34,7 +36,14 @@ pub(crate) fn run(
             ),
         );
     }
-    let obtained = session::obtain(ask, &args.ask.evidence, settings, output)?;
+    let obtained = {
+        let patience = match (args.no_wait, args.wait) {
+            (true, _) => Patience::None,
+            (false, Some(wait)) => Patience::For(Duration::from_secs(wait.as_u32().into())),
+            (false, None) => Patience::WhileOpen,
+        };
+        session::obtain(ask, &args.ask.evidence, (settings, output), patience)?
+    };
 
     let failed = |error: std::io::Error| {
         Failure::new(Exit::RunFailed, format!("cannot prepare the run: {error}"))

@@ -4,6 +4,7 @@ use stint_wire::Credential;
 
 use crate::args::{Format, Kind, TokenArgs};
 use crate::exit::Exit;
+use crate::hold::Patience;
 use crate::output::{Failure, Output};
 use crate::session;
 use crate::settings::Settings;
@@ -18,7 +19,7 @@ pub(crate) fn token(
     output: &Output,
 ) -> Result<Exit, Failure> {
     let ask = session::ask(&args.ask, settings, Kind::Jwt, Some(&args.audience))?;
-    let obtained = session::obtain(ask, &args.ask.evidence, settings, output)?;
+    let obtained = session::obtain(ask, &args.ask.evidence, (settings, output), Patience::None)?;
     match (&obtained.granted.credential, args.format.format) {
         (_, Some(Format::Json)) => output.data(obtained.json()?)?,
         (Credential::Jwt { token, .. }, _) => output.data(format!("{}\n", token.expose()))?,

@@ -1,0 +1,304 @@
+//! `stintd ledger prune`: entries go into an archive and then from the store; what is left proves as much as before.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde_json::{Map, Value, json};
+use stint_audit::kind::{Admin, AdminOp};
+use stint_audit::{Body, Entry};
+use stint_broker::clock::{Clock as _, SystemClock};
+use stint_broker::config::Config;
+use stint_broker::hand::Hand;
+use stint_broker::ledger::prune::sweep;
+use stint_broker::store::{Engine, Location};
+use stint_tests::clock::eventually;
+use stint_tests::database::{number, tamper};
+use stint_tests::postgres::OWNER;
+use stint_tests::{TestBroker, together};
+
+use crate::scene::{Kept, command, grant, keep, stintd};
+
+/// Where the tests cut, which is the first place where a ledger can be.
+const BELOW: u64 = 65_536;
+/// How many writers fill a ledger: as many as a batch takes.
+const WRITERS: u64 = 512;
+
+/// Fills a stopped broker's ledger up to a little behind the first place where it can be cut, by the committer's own code.
+async fn fill(broker: &mut TestBroker) {
+    broker.stop().await;
+    let config = Config::load(&broker.write_config()).unwrap().config;
+    let hand = Hand::open(&config, Arc::new(SystemClock)).await.unwrap();
+    let ledger = &hand.ledger;
+    let each = (BELOW + 1_500) / WRITERS;
+    let writers = (0..WRITERS).map(|writer| async move {
+        for number in 0..each {
+            let entry = filler(writer * each + number);
+            ledger.record(entry, None, Vec::new()).await.unwrap();
+        }
+    });
+    drop(together(writers).await);
+    hand.close().await;
+    broker.restart().await.unwrap();
+    broker.clock.catch_up(SystemClock.now());
+    anchored(broker, BELOW).await;
+}
+
+/// An act that is worth an entry and nothing else.
+fn filler(number: u64) -> Entry {
+    let mut body = Map::new();
+    body.insert("target".to_owned(), json!(number.to_string()));
+    let digit = |place: u32| {
+        let place = usize::try_from(number >> (5 * place) & 31).unwrap();
+        char::from(b"0123456789abcdefghjkmnpqrstvwxyz"[place])
+    };
+    let id: String = (0..10).rev().map(digit).collect();
+    Entry {
+        id: format!("ent_0000000000000000{id}"),
+        subj: None,
+        by: None,
+        behalf: None,
+        pol: None,
+        what: Admin {
+            n: None,
+            of: None,
+            op: AdminOp::Exported,
+        }
+        .into(),
+        body: Body {
+            salt: number.to_be_bytes().repeat(2).try_into().unwrap(),
+            what: body,
+        },
+    }
+}
+
+/// Once everything up to `size` is in the index, and an anchor is behind it.
+async fn anchored(broker: &TestBroker, size: u64) {
+    const NEWEST: &str = "SELECT coalesce(max(seq), 0) FROM ledger_index WHERE kind = 'anchor'";
+    let database = broker.database();
+    for _ in 0..90 {
+        broker.clock.advance(10);
+        let found = number(&database, NEWEST);
+        if found.await.unsigned_abs() >= size {
+            return;
+        }
+        grant(broker).await;
+        tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    }
+    panic!("no anchor came");
+}
+
+/// Prunes as the running broker does, and on a server deletes as its owner does.
+async fn prune(broker: &TestBroker, archive: &Path) -> (u16, Value) {
+    let ask = json!({ "below": BELOW, "archive": archive });
+    let (status, pruned) = command(broker, "/v1/ledger/prune", ask).await;
+    if status == 200 && broker.database().engine() == Engine::Postgres {
+        assert_eq!(pruned["swept"], false);
+        let Location::Server(owner) = broker.database().spot().location(OWNER) else {
+            unreachable!("a spot is on a server")
+        };
+        let log = pruned["log"].as_str().unwrap();
+        assert_eq!(sweep(&owner, log).await.unwrap(), BELOW);
+    }
+    (status, pruned)
+}
+
+/// What is refused, and why.
+async fn refused(broker: &TestBroker, below: u64, archive: &Path, why: &str) {
+    let ask = json!({ "below": below, "archive": archive });
+    let (status, refused) = command(broker, "/v1/ledger/prune", ask).await;
+    let detail = refused["detail"].as_str().unwrap_or_default();
+    let said = status == 400 && detail.contains(why);
+    assert!(said, "{why}: {status} {refused}");
+}
+
+/// Whether a start finds the ledger whole, also by the long way.
+async fn starts(broker: &mut TestBroker) {
+    broker.restart().await.unwrap();
+    broker.stop().await;
+    tamper(&broker.database(), "DELETE FROM ledger_standing").await;
+    broker.restart().await.unwrap();
+}
+
+/// A sink that cannot be reached.
+const STUCK: &str = "[sink.siem]\nkind = \"jsonl\"\nto = \"http://127.0.0.1:9/\"\n";
+
+/// Filled and with a sink that is behind, until that is taken out of the config; a freeze from before still binds.
+async fn filled() -> (TestBroker, PathBuf) {
+    let mut broker = TestBroker::with().real_time().tables(STUCK).start().await;
+    let archive = broker.path("archive.stint");
+    let freeze = json!({ "issuer": "gitlab", "reason": "leak" });
+    let (status, _) = command(&broker, "/v1/freeze", freeze).await;
+    assert_eq!(status, 200);
+    refused(&broker, BELOW, &archive, "there must be 66560").await;
+    for below in [0, 1_000, BELOW + 256] {
+        refused(&broker, below, &archive, "no multiple of 65536").await;
+    }
+    fill(&mut broker).await;
+    let behind = "the sink `siem` has sent the entries up to 0 alone";
+    refused(&broker, BELOW, &archive, behind).await;
+    broker.stop().await;
+    broker.reconfigure(STUCK, "");
+    broker.restart().await.unwrap();
+    refused(&broker, BELOW, Path::new("archive.stint"), "absolute").await;
+    std::fs::write(&archive, "taken").unwrap();
+    refused(&broker, BELOW, &archive, "exists").await;
+    std::fs::remove_file(&archive).unwrap();
+    (broker, archive)
+}
+
+#[tokio::test]
+async fn what_was_pruned_is_in_the_archive_and_all_else_proves_as_before() {
+    let (mut broker, archive) = filled().await;
+    let before = keep(&broker, "before").await;
+    let size = broker.size().await;
+    let (status, done) = prune(&broker, &archive).await;
+    assert_eq!((status, &done["below"]), (200, &json!(BELOW)), "{done}");
+    assert!(done["seq"].as_u64().unwrap() >= size, "{done}");
+    let database = broker.database();
+    for (sql, most) in [
+        ("SELECT count(*) FROM ledger_body WHERE seq < 65536", 20),
+        ("SELECT count(*) FROM ledger_index WHERE seq < 65536", 20),
+        (
+            "SELECT count(*) FROM ledger_batch WHERE first_seq < 65000",
+            20,
+        ),
+        (
+            "SELECT count(*) FROM ledger_tile WHERE level = 0 AND idx < 256",
+            3,
+        ),
+    ] {
+        let left = number(&database, sql).await;
+        assert!((1..=most).contains(&left), "{sql}: {left}");
+    }
+    // The archive, and what an auditor took home before, verify on; the present extends both.
+    let archived = Kept {
+        bundle: archive.clone(),
+        note: before.note.clone(),
+        vkey: before.vkey.clone(),
+        checkpoint: before.checkpoint.clone(),
+    };
+    archived.verify(&[]).await.ok();
+    before.verify(&[]).await.ok();
+    let after = keep(&broker, "after").await;
+    after.extends(&before).await;
+
+    // Whoever asks for what is gone reads where it is.
+    for path in [
+        "/v1/ledger/bundle?from=0",
+        "/v1/ledger/entries?from=70&to=80",
+        "/v1/ledger/events?from=9000",
+        "/v1/ledger/entries/20000",
+        "/v1/ledger/proofs/20000",
+    ] {
+        let answer = broker.operator("GET", path).await;
+        assert_eq!(answer.status, 404, "{path}: {}", answer.text());
+        let detail = answer.json()["detail"].as_str().unwrap().to_owned();
+        assert!(
+            detail.contains(&archive.display().to_string()) && detail.contains("below 65536"),
+            "{path}: {detail}"
+        );
+    }
+    assert_eq!(broker.get("/v1/ledger/tile/0/100").await.status, 404);
+    for path in ["/v1/ledger/tile/1/000", "/v1/ledger/tile/0/256"] {
+        assert_eq!(broker.get(path).await.status, 200, "{path}");
+    }
+    for seq in [0, 1, BELOW, BELOW + 1_000] {
+        let answer = broker
+            .operator("GET", &format!("/v1/ledger/proofs/{seq}"))
+            .await;
+        assert_eq!(answer.status, 200, "{seq}: {}", answer.text());
+    }
+    let first = broker.operator("GET", "/v1/ledger/entries").await.text();
+    assert!(
+        first.lines().next().unwrap().contains("\"seq\":65536,"),
+        "{first:.200}"
+    );
+
+    // Asked again, nothing more happens.
+    let size = broker.size().await;
+    let (status, again) = prune(&broker, &archive).await;
+    assert_eq!((status, broker.size().await), (200, size), "{again}");
+
+    starts(&mut broker).await;
+    let scrubbed = broker.command("/v1/ledger/scrub", &json!({})).await;
+    assert_eq!(scrubbed.status, 200, "{}", scrubbed.text());
+    assert_eq!(scrubbed.json()["mended"], 0);
+    // What was frozen before is frozen.
+    let thaw = json!({ "issuer": "gitlab", "reason": "" });
+    let (_, thawed) = command(&broker, "/v1/unfreeze", thaw).await;
+    assert_eq!(thawed["changed"], true, "{thawed}");
+    grant(&broker).await;
+    keep(&broker, "later").await.extends(&before).await;
+    begins_late(&mut broker).await;
+    broker.abandon().await;
+}
+
+/// A sink that is new begins where the ledger does.
+async fn begins_late(broker: &mut TestBroker) {
+    let events = broker.path("events.jsonl");
+    broker.stop().await;
+    let to = events.display();
+    let table = format!("[sink.late]\nkind = \"jsonl\"\nto = \"file:{to}\"\n\n[store]");
+    broker.reconfigure("[store]", &table);
+    broker.restart().await.unwrap();
+    let first = || {
+        let text = std::fs::read_to_string(&events).unwrap_or_default();
+        let lines = text
+            .lines()
+            .filter_map(|it| serde_json::from_str::<Value>(it).ok());
+        lines.filter_map(|it| it["seq"].as_u64()).next()
+    };
+    eventually("the sink has an entry", async || first().is_some()).await;
+    assert_eq!(first(), Some(BELOW));
+}
+
+/// What binds is as hard to take away as it was, and so is the cut itself.
+#[tokio::test]
+async fn what_stays_below_the_cut_cannot_be_taken_away() {
+    let (mut broker, archive) = filled().await;
+    let before = keep(&broker, "before").await;
+    let (status, done) = prune(&broker, &archive).await;
+    assert_eq!(status, 200, "{done}");
+    broker.stop().await;
+    let database = broker.database();
+    database.save("pruned").await;
+    for (sql, says) in [
+        ("DELETE FROM ledger_batch WHERE first_seq = 0", "entry 0"),
+        ("DELETE FROM ledger_tile WHERE level = 1", "tiles below"),
+        (
+            "UPDATE ledger_cursor SET seq = seq - 1 WHERE name = 'pruned'",
+            "where the log was cut",
+        ),
+        ("DELETE FROM ledger_cursor WHERE name = 'pruned'", "entry"),
+    ] {
+        tamper(&database, "DELETE FROM ledger_standing").await;
+        assert!(tamper(&database, sql).await > 0, "{sql}");
+        let refused = broker.restart().await.unwrap_err().to_string();
+        assert!(refused.contains(says), "{sql}: {refused}");
+        database.restore("pruned").await;
+    }
+    broker.restart().await.unwrap();
+    comes_back(&mut broker, &before).await;
+    broker.abandon().await;
+}
+
+/// From a backup, and on into the next epoch.
+async fn comes_back(broker: &mut TestBroker, before: &Kept) {
+    let dir = broker.path("backup");
+    let (status, made) = command(broker, "/v1/backup", json!({ "dir": dir })).await;
+    assert_eq!(status, 200, "{made}");
+    broker.stop().await;
+    broker.database().empty().await;
+    let restore = ["restore", &dir.display().to_string()];
+    stintd(broker, &restore).await.ok();
+    starts(broker).await;
+    keep(broker, "after").await.extends(before).await;
+    broker.stop().await;
+    let epoch = ["ledger", "epoch", "--reason", "a new year"];
+    stintd(broker, &epoch).await.ok();
+    broker.restart().await.unwrap();
+    grant(broker).await;
+    // The log that ended is exported from where it begins.
+    let old = broker.operator("GET", "/v1/ledger/0/bundle").await;
+    assert_eq!(old.status, 200, "{}", old.text());
+}
