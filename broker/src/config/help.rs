@@ -200,9 +200,12 @@ fn section(text: &mut String, path: &str, doc: &TableDoc, set: &dyn Fn(&str) -> 
     for key in doc.keys {
         let path = path_of(key);
         if let Some(table) = key.table.filter(|_| !is_set_of_tables(&path)) {
-            // Without a provider nobody signs in, and a table without its keys would be a fault.
-            let mark = if path == "people" { "#" } else { "" };
-            push(text, format_args!("\n{mark}[{path}]\n"));
+            // No provider is right for everybody, and a table without its keys would be a fault.
+            if path == "people" {
+                text.push_str(PEOPLE);
+                continue;
+            }
+            push(text, format_args!("\n[{path}]\n"));
             section(text, &path, table, set);
         }
     }
@@ -242,6 +245,15 @@ pub(super) const ISSUER: &str = r#"
 #preset = "github-actions"
 # The owners whose repositories may ask, by number: gh api /users/OWNER --jq .id
 #only = { repository_owner_id = ["123456"] }
+"#;
+
+/// No identity provider is right for everybody.
+const PEOPLE: &str = r#"
+# The identity provider of the people who approve, audit and operate. More: stintd help config people
+#[people]
+#issuer = "https://login.acme.dev"
+#client_id = "stint"
+#client_secret = { credential = "oidc-secret" }
 "#;
 
 /// No log is right for everybody.

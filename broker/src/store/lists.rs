@@ -100,18 +100,18 @@ impl Store {
     ) -> Result<Vec<RequestRow>, Error> {
         let rows = query(Sql::Each {
             postgres: concat!(
-                "SELECT id, digest, task, caller, match_code, needs, ask, opened, expires, pol, own, question, card,
-                   state, votes, until, ended, spent
-                 FROM request WHERE log = $1 AND state = coalesce($2, state) AND caller = coalesce($3, caller)
+                "SELECT ",
+                requests::columns!(),
+                " FROM request WHERE log = $1 AND state = coalesce($2, state) AND caller = coalesce($3, caller)
                    AND task = coalesce($4, task)
                    AND opened >= coalesce($5, opened) AND opened < coalesce($6, opened + 1)
                    AND (opened < $7 OR opened = $7 AND id < $8) AND ($9 = '' OR ",
                 "CAST(ask AS json)->'ask'->>'action' = $9) ORDER BY opened DESC, id DESC LIMIT $10"
             ),
             sqlite: concat!(
-                "SELECT id, digest, task, caller, match_code, needs, ask, opened, expires, pol, own, question, card,
-                   state, votes, until, ended, spent
-                 FROM request WHERE log = $1 AND state = coalesce($2, state) AND caller = coalesce($3, caller)
+                "SELECT ",
+                requests::columns!(),
+                " FROM request WHERE log = $1 AND state = coalesce($2, state) AND caller = coalesce($3, caller)
                    AND task = coalesce($4, task)
                    AND opened >= coalesce($5, opened) AND opened < coalesce($6, opened + 1)
                    AND (opened < $7 OR opened = $7 AND id < $8) AND ($9 = '' OR ",

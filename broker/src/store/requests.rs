@@ -150,15 +150,24 @@ impl RequestRow {
     }
 }
 
+/// What is read of a request, in the order of [`read`]: with the person its starting account is linked to by now.
+macro_rules! columns {
+    () => {
+        "id, digest, task, caller, match_code, needs, ask, opened, expires, pol, own, question, card,
+         state, votes, until, ended, spent, issuer, starter,
+         (SELECT person FROM person_link l
+          WHERE l.log = request.log AND l.issuer = request.issuer AND l.account = request.starter)"
+    };
+}
+pub(super) use columns;
+
 /// The rows of requests that meet a condition.
 macro_rules! requests {
     ($condition:literal) => {
         query(concat!(
-            "SELECT id, digest, task, caller, match_code, needs, ask, opened, expires, pol, own, question, card,
-               state, votes, until, ended, spent, issuer, starter,
-               (SELECT person FROM person_link l
-                WHERE l.log = request.log AND l.issuer = request.issuer AND l.account = request.starter)
-             FROM request WHERE log = $1 AND ",
+            "SELECT ",
+            columns!(),
+            " FROM request WHERE log = $1 AND ",
             $condition
         ))
     };
