@@ -388,6 +388,10 @@ impl Broker {
 
 impl Booth<'_> {
     /// Whether it stands, and this person may say this.
+    #[expect(
+        clippy::fn_params_excessive_bools,
+        reason = "the one word that is said"
+    )]
     fn admit(&self, yes: bool) -> Result<(), Refused> {
         if !self.row.stands(self.now.as_millis()) {
             return Err(Refused::Decided(match self.row.standing.state {

@@ -64,6 +64,10 @@ impl Notify {
     ///
     /// # Errors
     /// [`ReceiverError`].
+    #[expect(
+        clippy::fn_params_excessive_bools,
+        reason = "the one word that is said"
+    )]
     pub(crate) fn receiver_of(
         url: &SecretRef,
         kind: NotifyKind,
@@ -188,6 +192,10 @@ pub enum RelayTls {
 
 impl Receiver {
     /// Reads `url` as a target of `kind` does; what is wrong is told without a word of it: it is a secret.
+    #[expect(
+        clippy::fn_params_excessive_bools,
+        reason = "the one word that is said"
+    )]
     fn of(kind: NotifyKind, url: &Secret<Vec<u8>>, has_secret: bool) -> Result<Receiver, Wrong> {
         #[expect(
             clippy::disallowed_methods,

@@ -124,7 +124,7 @@ impl Trouble {
     pub(crate) fn unread() -> Trouble {
         let id = trail::id();
         let detail = format!("The ledger cannot be read just now; not your doing ({id}).");
-        Trouble(Problem::new(Code::Unavailable, detail))
+        Trouble(Box::new(Problem::new(Code::Unavailable, detail)))
     }
 }
 

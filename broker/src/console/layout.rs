@@ -221,7 +221,10 @@ pub(crate) fn page(template: &impl Template) -> Result<Response, Trouble> {
 pub(crate) fn page_as(status: StatusCode, template: &impl Template) -> Result<Response, Trouble> {
     let html = template.render().map_err(|error| {
         tracing::error!(%error, id = trail::id(), "a page could not be rendered");
-        Trouble(Problem::new(Code::Internal, "the page could not be made"))
+        Trouble(Box::new(Problem::new(
+            Code::Internal,
+            "the page could not be made",
+        )))
     })?;
     let mut response = (status, html).into_response();
     let headers = response.headers_mut();
@@ -233,21 +236,21 @@ pub(crate) fn page_as(status: StatusCode, template: &impl Template) -> Result<Re
 
 /// Why there is no page: told in a page.
 #[derive(Debug)]
-pub(crate) struct Trouble(pub(super) Problem);
+pub(crate) struct Trouble(pub(super) Box<Problem>);
 
 impl Trouble {
     /// Not there, and not yours: the same words for both.
     pub(crate) fn not_found() -> Trouble {
-        Trouble(Problem::new(
+        Trouble(Box::new(Problem::new(
             Code::NotFound,
             "There is nothing here under this name, or it is not yours to see.",
-        ))
+        )))
     }
 }
 
 impl From<Failure> for Trouble {
     fn from(failure: Failure) -> Trouble {
-        Trouble(failure.into_problem())
+        Trouble(Box::new(failure.into_problem()))
     }
 }
 
@@ -256,14 +259,14 @@ impl From<store::Error> for Trouble {
         let id = trail::id();
         tracing::error!(%error, id, "a page could not be read from the store");
         let detail = format!("The broker cannot read this now; not your doing ({id}).");
-        Trouble(Problem::new(Code::Unavailable, detail))
+        Trouble(Box::new(Problem::new(Code::Unavailable, detail)))
     }
 }
 
 impl IntoResponse for Trouble {
     fn into_response(self) -> Response {
         trail::code(self.0.code.as_str());
-        problems::show(self.0)
+        problems::show(*self.0)
     }
 }
 

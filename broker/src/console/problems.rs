@@ -64,7 +64,7 @@ pub(super) fn show(problem: Problem) -> Response {
     let code = problem.code;
     let mut response = match layout::page_as(status, &Told { shell, problem }) {
         Ok(page) => page,
-        Err(Trouble(problem)) => problem::Failure::from(problem).into_response(),
+        Err(Trouble(problem)) => problem::Failure::from(*problem).into_response(),
     };
     response.extensions_mut().insert(code);
     response

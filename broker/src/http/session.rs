@@ -157,7 +157,7 @@ pub(super) fn shown(headers: &HeaderMap, app: &App) -> bool {
     let of_browser = |people: &crate::people::People| {
         cookie(headers, people.cookies.session).is_some() && !headers.contains_key(AUTHORIZATION)
     };
-    terminal(headers).is_some() || app.broker.people.as_ref().is_some_and(|it| of_browser(it))
+    terminal(headers).is_some() || app.broker.people.as_ref().is_some_and(of_browser)
 }
 
 /// The secret of a terminal's session: no evidence of any issuer begins like one.
@@ -225,6 +225,10 @@ fn sign_in_first(parts: &Parts) -> Response {
 }
 
 /// Where the login begins that ends at `return_to`.
+#[expect(
+    clippy::fn_params_excessive_bools,
+    reason = "the one word that is said"
+)]
 pub(super) fn login_at(return_to: &str, fresh: bool) -> String {
     let path = utf8_percent_encode(return_to, IN_QUERY);
     let fresh = if fresh { "&fresh=1" } else { "" };

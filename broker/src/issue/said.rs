@@ -40,6 +40,10 @@ impl Said {
     }
 
     /// The guard of a grant that rests on these votes: no other came meanwhile. `spends`: it uses them up.
+    #[expect(
+        clippy::fn_params_excessive_bools,
+        reason = "the one word that is said"
+    )]
     pub(super) fn guard(&self, spends: bool) -> Option<Write> {
         let row = self.request().filter(|_| !self.rows.is_empty())?;
         Some(Write::VotesAre(Judged {

@@ -141,6 +141,10 @@ impl Provider {
     ///
     /// # Errors
     /// What cannot be read or used: the secret, the roots, TLS.
+    #[expect(
+        clippy::fn_params_excessive_bools,
+        reason = "the one word that is said"
+    )]
     pub(super) fn new(
         config: &config::People,
         server_url: &str,
@@ -173,7 +177,7 @@ impl Provider {
             reason = "it is sent to the provider as text, which it has to be"
         )]
         let secret = String::from_utf8(secret.expose().clone())
-            .map_err(|_| "`client_secret` is not UTF-8".to_owned())?;
+            .map_err(|_source| "`client_secret` is not UTF-8".to_owned())?;
         Ok(Provider {
             issuer: config.issuer.as_str().to_owned(),
             client: config.client_id.clone(),
@@ -338,7 +342,8 @@ impl Provider {
         };
         let client = client.set_redirect_uri(self.redirect()?);
         let request = client.exchange_code(AuthorizationCode::new(code.to_owned()));
-        let request = request.map_err(|_| LoginError::Away("no token endpoint".to_owned()))?;
+        let request =
+            request.map_err(|_source| LoginError::Away("no token endpoint".to_owned()))?;
         let request = request.set_pkce_verifier(PkceCodeVerifier::new(secrets.verifier.clone()));
         let talk = Talk {
             provider: self,
@@ -461,7 +466,7 @@ impl Provider {
     ) -> Result<http::Response<Vec<u8>>, FetchError> {
         let (parts, body) = request.into_parts();
         let text = parts.uri.to_string();
-        let url = Url::parse(&text).map_err(|_| FetchError::Url(text.clone()))?;
+        let url = Url::parse(&text).map_err(|_source| FetchError::Url(text.clone()))?;
         // INVARIANT: a document of the provider never chooses a host that config did not.
         if !self.is_named(&url) {
             return Err(FetchError::ForeignHost(text));

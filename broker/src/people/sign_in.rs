@@ -69,6 +69,10 @@ impl People {
     ///
     /// # Errors
     /// [`LoginError::Away`]; [`LoginError::Refused`] for a `return_to` that is no path of ours.
+    #[expect(
+        clippy::fn_params_excessive_bools,
+        reason = "the one word that is said"
+    )]
     pub(crate) async fn begin(
         &self,
         return_to: &str,
@@ -109,7 +113,7 @@ impl People {
         let opened = self.seal.open(PURPOSE, sealed);
         let opened = opened.ok_or(refused("the sign-in's cookie is not ours"))?;
         let flow: Flow =
-            serde_json::from_slice(&opened).map_err(|_| refused("the cookie is old"))?;
+            serde_json::from_slice(&opened).map_err(|_source| refused("the cookie is old"))?;
         if now >= Timestamp::from_millis(flow.at).plus(PATIENCE) {
             return Err(refused("the sign-in took too long"));
         }
@@ -177,7 +181,7 @@ impl People {
         for (issuer, claim) in &self.links {
             let account = identity
                 .account(claim)
-                .map_err(|_| LoginError::Refused(format!("`{claim}` is no account id")))?;
+                .map_err(|_source| LoginError::Refused(format!("`{claim}` is no account id")))?;
             links.extend(account.map(|account| (issuer.clone(), account)));
         }
         Ok(links)
