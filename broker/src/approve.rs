@@ -146,7 +146,7 @@ impl Broker {
         let row = self.request_to_vote(id).await?;
         let policy = self.policies.in_force();
         let booth = self.booth((&row, visitor), &policy, now).await?;
-        booth.admit(choice.yes)?;
+        booth.admit(choice)?;
         self.match_code(&booth, choice).await?;
         let lasts = booth.lasts(choice)?;
         let note = booth.note(choice)?;
@@ -198,7 +198,7 @@ impl Broker {
         let policy = self.policies.in_force();
         let booth = self.booth((&row, visitor), &policy, now).await?;
         let choice = facts::said(&signed.facts).ok_or(Refused::Changed)?;
-        booth.admit(choice.yes)?;
+        booth.admit(&choice)?;
         let lasts = booth.lasts(&choice)?;
         let note = booth.note(&choice)?;
         let facts = facts::facts(self, &booth, (choice.yes, lasts, note.as_deref()));
@@ -388,11 +388,7 @@ impl Broker {
 
 impl Booth<'_> {
     /// Whether it stands, and this person may say this.
-    #[expect(
-        clippy::fn_params_excessive_bools,
-        reason = "the one word that is said"
-    )]
-    fn admit(&self, yes: bool) -> Result<(), Refused> {
+    fn admit(&self, choice: &Choice) -> Result<(), Refused> {
         if !self.row.stands(self.now.as_millis()) {
             return Err(Refused::Decided(match self.row.standing.state {
                 State::Pending => State::Expired,
@@ -406,7 +402,7 @@ impl Booth<'_> {
         let said = self
             .votes
             .iter()
-            .any(|vote| vote.person == me && vote.yes == yes);
+            .any(|vote| vote.person == me && vote.yes == choice.yes);
         match said {
             true => Err(Refused::NotEligible(WhyNot::Voted)),
             false => Ok(()),

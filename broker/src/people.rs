@@ -13,6 +13,7 @@ mod terminal;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::{Deserialize, Serialize};
 use stint_policy::{Seconds, SpiffeId, Timestamp};
 
 use crate::config;
@@ -157,6 +158,15 @@ impl Visitor {
     pub fn is_fresh(&self, age: Seconds, now: Timestamp) -> bool {
         now <= self.auth_at.plus(age)
     }
+}
+
+/// Which login somebody is sent to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Freshness {
+    /// The provider may let in whom it knows.
+    Any,
+    /// The provider asks again: a step-up.
+    Fresh,
 }
 
 /// What somebody may do beyond their own: none implies another (IDENTITY.md §6).

@@ -1,7 +1,6 @@
 //! Approval, through the front door: what people sign, what it makes of an ask, and everything that makes nothing of it.
 #![expect(
     clippy::unwrap_used,
-    clippy::indexing_slicing,
     reason = "a test that cannot go on fails on the spot"
 )]
 

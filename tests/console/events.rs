@@ -45,7 +45,7 @@ impl Stream {
                 return Some(block);
             }
             let chunk = tokio::time::timeout(Duration::from_secs(20), self.response.chunk());
-            let chunk = chunk.await.expect("a heartbeat at least").unwrap()?;
+            let chunk = chunk.await.unwrap().unwrap()?;
             self.text.push_str(std::str::from_utf8(&chunk).unwrap());
         }
     }
@@ -53,7 +53,7 @@ impl Stream {
     /// The next change: its id, and what changed.
     async fn change(&mut self) -> (u64, Vec<String>) {
         loop {
-            let block = self.block().await.expect("the stream goes on");
+            let block = self.block().await.unwrap();
             if !block.contains("event: changed") {
                 continue;
             }

@@ -371,7 +371,7 @@ impl TestBroker {
     /// When it has none: `TestBroker::with().people()`.
     #[must_use]
     pub fn idp(&self) -> &Idp {
-        self.idp.as_ref().expect("TestBroker::with().people()")
+        self.idp.as_deref().unwrap()
     }
 
     /// What the callers' clocks show.

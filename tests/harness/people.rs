@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{Html, IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
@@ -233,10 +233,13 @@ impl Idp {
     /// When the URL is not what the broker would send.
     #[must_use]
     pub fn answer(&self, url: &str, name: &str) -> String {
-        let url = Url::parse(url).unwrap();
-        let query: BTreeMap<String, String> = url.query_pairs().into_owned().collect();
-        self.shared.answer(&query, name)
+        self.shared.answer(&query_of(url), name)
     }
+}
+
+fn query_of(url: &str) -> BTreeMap<String, String> {
+    let url = Url::parse(url).unwrap();
+    url.query_pairs().into_owned().collect()
 }
 
 impl Shared {
@@ -397,8 +400,9 @@ async fn choose(State(idp): State<Arc<Shared>>, request: axum::extract::Request)
 async fn chosen(
     State(idp): State<Arc<Shared>>,
     Path(name): Path<String>,
-    Query(query): Query<BTreeMap<String, String>>,
+    RawQuery(query): RawQuery,
 ) -> Redirect {
+    let query = query_of(&format!("{}/?{}", idp.url, query.unwrap_or_default()));
     Redirect::to(&idp.answer(&query, &name))
 }
 

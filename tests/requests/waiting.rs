@@ -6,6 +6,7 @@ use stint_broker::clock::Stopwatch;
 use stint_tests::keys::DpopKey;
 use stint_tests::{TestBroker, together};
 use stint_wire::{Code, NextKind, RequestState};
+use tokio::task::JoinSet;
 
 use crate::desk::{cancel_by, held, look_by, proof, seen};
 
@@ -138,7 +139,8 @@ async fn a_broker_that_stops_lets_nobody_wait() {
         .client()
         .get(format!("{}{path}?wait_s=30", broker.base()));
     let call = call.header("host", "localhost:8640").header("dpop", proof);
-    let waiting = tokio::spawn(call.send());
+    let mut waiting = JoinSet::new();
+    waiting.spawn(call.send());
     tokio::time::sleep(Duration::from_millis(300)).await;
     let watch = Stopwatch::start();
     broker.stop().await;
@@ -147,7 +149,8 @@ async fn a_broker_that_stops_lets_nobody_wait() {
         "{:?}",
         watch.elapsed()
     );
-    assert_eq!(waiting.await.unwrap().unwrap().status(), 200);
+    let answer = waiting.join_next().await.unwrap().unwrap();
+    assert_eq!(answer.unwrap().status(), 200);
     broker.restart().await.unwrap();
     broker.finish().await;
 }

@@ -66,7 +66,7 @@ impl Notify {
     /// [`ReceiverError`].
     #[expect(
         clippy::fn_params_excessive_bools,
-        reason = "the one word that is said"
+        reason = "that there is a secret is all that is judged"
     )]
     pub(crate) fn receiver_of(
         url: &SecretRef,
@@ -194,7 +194,7 @@ impl Receiver {
     /// Reads `url` as a target of `kind` does; what is wrong is told without a word of it: it is a secret.
     #[expect(
         clippy::fn_params_excessive_bools,
-        reason = "the one word that is said"
+        reason = "that there is a secret is all that is judged"
     )]
     fn of(kind: NotifyKind, url: &Secret<Vec<u8>>, has_secret: bool) -> Result<Receiver, Wrong> {
         #[expect(
@@ -346,6 +346,10 @@ const WHSEC: &str = "`whsec_` and a base64 key of 24 to 64 bytes";
 mod tests {
     use super::*;
 
+    #[expect(
+        clippy::fn_params_excessive_bools,
+        reason = "as the function under test"
+    )]
     fn read(kind: NotifyKind, url: &str, has_secret: bool) -> Result<Receiver, String> {
         let secret = Secret::new(url.as_bytes().to_vec());
         Receiver::of(kind, &secret, has_secret).map_err(|wrong| wrong.text)

@@ -14,7 +14,7 @@ use super::problem::Failure;
 use super::routes::Routes;
 use super::session::{Acting, cookie, login_at, see};
 use crate::console::layout::{self, Shell};
-use crate::people::{CALLBACK, Came, LoginError, People, Visitor, Whence, session};
+use crate::people::{CALLBACK, Came, Freshness, LoginError, People, Visitor, Whence, session};
 use crate::serve::App;
 use crate::store::people::Change;
 use crate::store::{Write, sessions};
@@ -36,13 +36,25 @@ async fn page(State(app): State<Arc<App>>, request: Request) -> Response {
         return nobody();
     };
     let return_to = query.one("return_to").unwrap_or_else(|| "/".to_owned());
-    let start = login_at(&return_to, query.one("fresh").is_some());
+    let start = login_at(&return_to, freshness(&query));
     let start = start.replacen("/login?", "/login/start?", 1);
-    let say = match query.one("fresh").is_some() {
-        true => "This needs a fresh login: your identity provider asks you again who you are.",
-        false => "You sign in at your organisation's identity provider, and come back here.",
+    let say = match freshness(&query) {
+        Freshness::Fresh => {
+            "This needs a fresh login: your identity provider asks you again who you are."
+        }
+        Freshness::Any => {
+            "You sign in at your organisation's identity provider, and come back here."
+        }
     };
     shown(StatusCode::OK, "Sign in", say, Some((&start, "Sign in")))
+}
+
+/// Whether a login that is only minutes old is wanted.
+fn freshness(query: &Query) -> Freshness {
+    match query.one("fresh") {
+        None => Freshness::Any,
+        Some(_) => Freshness::Fresh,
+    }
 }
 
 /// `GET /login/start?return_to=PATH`: off to the provider.
@@ -52,7 +64,7 @@ async fn start(State(app): State<Arc<App>>, request: Request) -> Response {
     };
     let query = Query::of(&request);
     let return_to = query.one("return_to").unwrap_or_else(|| "/".to_owned());
-    let fresh = query.one("fresh").is_some();
+    let fresh = freshness(&query);
     let begun = people
         .begin(&return_to, fresh, app.broker.clock.now())
         .await;
@@ -160,7 +172,7 @@ impl Query {
 
 /// One page for every way to fail. What it was is in the log.
 fn refused(error: &LoginError, again: &str) -> Response {
-    let again = login_at(again, false);
+    let again = login_at(again, Freshness::Any);
     match error {
         LoginError::Away(_) => {
             tracing::warn!(%error, id = trail::id(), "nobody can sign in");

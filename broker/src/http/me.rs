@@ -18,7 +18,7 @@ use super::problem::Failure;
 use super::routes::Routes;
 use super::session::{Acting, SignedIn, login_at};
 use crate::people::passkeys::{KeyError, Offered, PATIENCE, challenge};
-use crate::people::{People, Visitor};
+use crate::people::{Freshness, People, Visitor};
 use crate::serve::App;
 use crate::store::SessionRow;
 use crate::store::passkeys::PasskeyRow;
@@ -155,7 +155,11 @@ fn fresh<'a>(app: &'a App, visitor: &Visitor) -> Result<&'a People, Failure> {
     if visitor.is_fresh(people.step_up_age, app.broker.clock.now()) {
         return Ok(people);
     }
-    let url = format!("{}{}", app.broker.terms.url, login_at("/me", true));
+    let url = format!(
+        "{}{}",
+        app.broker.terms.url,
+        login_at("/me", Freshness::Fresh)
+    );
     let detail = "a passkey is enrolled right after a login: sign in again";
     Err(Failure::step_up(detail, url))
 }

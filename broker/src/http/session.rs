@@ -21,7 +21,7 @@ use super::extract::proof_for;
 use super::problem::Failure;
 use crate::authenticate::dpop;
 use crate::ledger::{Error as LedgerError, Lost};
-use crate::people::{TERMINAL, Visitor};
+use crate::people::{Freshness, TERMINAL, Visitor};
 use crate::serve::App;
 use crate::store::{Sort, SpentRow, Write};
 
@@ -221,17 +221,16 @@ fn sign_in_first(parts: &Parts) -> Response {
             .into_response();
     }
     let here = parts.uri.path_and_query().map_or("/", |it| it.as_str());
-    see(&login_at(here, false))
+    see(&login_at(here, Freshness::Any))
 }
 
 /// Where the login begins that ends at `return_to`.
-#[expect(
-    clippy::fn_params_excessive_bools,
-    reason = "the one word that is said"
-)]
-pub(super) fn login_at(return_to: &str, fresh: bool) -> String {
+pub(super) fn login_at(return_to: &str, fresh: Freshness) -> String {
     let path = utf8_percent_encode(return_to, IN_QUERY);
-    let fresh = if fresh { "&fresh=1" } else { "" };
+    let fresh = match fresh {
+        Freshness::Any => "",
+        Freshness::Fresh => "&fresh=1",
+    };
     format!("/login?return_to={path}{fresh}")
 }
 

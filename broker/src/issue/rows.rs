@@ -22,7 +22,7 @@ impl Facts<'_> {
         let id = grant.id().to_string();
         let mut writes = self.writes(&id, unsigned.not_after());
         writes.extend(grant.reads_history().then(|| self.same_history()));
-        writes.extend(self.said.guard(grant.limits().single_use()));
+        writes.extend(self.said.guard(grant.limits()));
         writes.push(Write::Grant(GrantRow {
             id,
             task: self.task.id(),

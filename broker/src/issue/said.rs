@@ -1,6 +1,6 @@
 //! What people said to this very ask, as far as it still counts.
 
-use stint_policy::{SpiffeId, Timestamp, Vote};
+use stint_policy::{Limits, SpiffeId, Timestamp, Vote};
 
 use super::ask::Asked;
 use super::entry::Facts;
@@ -39,17 +39,13 @@ impl Said {
         self.rows.iter().map(|vote| u64::from(vote.yes)).sum()
     }
 
-    /// The guard of a grant that rests on these votes: no other came meanwhile. `spends`: it uses them up.
-    #[expect(
-        clippy::fn_params_excessive_bools,
-        reason = "the one word that is said"
-    )]
-    pub(super) fn guard(&self, spends: bool) -> Option<Write> {
+    /// The guard of a grant that rests on these votes: no other came meanwhile, and a single use is used up.
+    pub(super) fn guard(&self, limits: &Limits) -> Option<Write> {
         let row = self.request().filter(|_| !self.rows.is_empty())?;
         Some(Write::VotesAre(Judged {
             request: row.id.clone(),
             votes: row.standing.votes,
-            spends,
+            spends: limits.single_use(),
         }))
     }
 }

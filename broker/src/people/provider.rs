@@ -143,7 +143,7 @@ impl Provider {
     /// What cannot be read or used: the secret, the roots, TLS.
     #[expect(
         clippy::fn_params_excessive_bools,
-        reason = "the one word that is said"
+        reason = "`dev` or not is all there is to say"
     )]
     pub(super) fn new(
         config: &config::People,

@@ -13,7 +13,7 @@ use stint_policy::{Seconds, Timestamp};
 
 use super::provider::{LoginError, Secrets};
 use super::session::Fresh;
-use super::{People, Visitor};
+use super::{Freshness, People, Visitor};
 use crate::authenticate::login::Identity;
 use crate::issue::Broker;
 use crate::ledger::{self, Lost};
@@ -54,7 +54,7 @@ struct Flow {
     secrets: Secrets,
     return_to: String,
     at: i64,
-    fresh: bool,
+    fresh: Freshness,
 }
 
 /// Somebody who just signed in.
@@ -65,18 +65,14 @@ pub(crate) struct Welcome {
 }
 
 impl People {
-    /// Sends a browser to the provider; it comes back to `return_to` in the end. `fresh`: for a step-up.
+    /// Sends a browser to the provider; it comes back to `return_to` in the end.
     ///
     /// # Errors
     /// [`LoginError::Away`]; [`LoginError::Refused`] for a `return_to` that is no path of ours.
-    #[expect(
-        clippy::fn_params_excessive_bools,
-        reason = "the one word that is said"
-    )]
     pub(crate) async fn begin(
         &self,
         return_to: &str,
-        fresh: bool,
+        fresh: Freshness,
         now: Timestamp,
     ) -> Result<Sent, LoginError> {
         if !is_ours(return_to) {
@@ -95,7 +91,7 @@ impl People {
             at: now.as_millis(),
             fresh,
         };
-        let age = fresh.then_some(self.step_up_age);
+        let age = (fresh == Freshness::Fresh).then_some(self.step_up_age);
         let url = self.provider.send_to(&flow.secrets, age, now).await?;
         let text = serde_json::to_vec(&flow).unwrap_or_default();
         let sealed = self.seal.seal(PURPOSE, &text);
@@ -200,7 +196,9 @@ impl Broker {
         let (flow, code) = people.flow(&came, now).await?;
         let identity = people.provider.redeem(&code, &flow.secrets, now).await?;
         let auth_at = identity.auth_time();
-        if flow.fresh && auth_at.is_none_or(|at| now > at.plus(people.step_up_age)) {
+        if flow.fresh == Freshness::Fresh
+            && auth_at.is_none_or(|at| now > at.plus(people.step_up_age))
+        {
             let why = "a fresh login was asked for, and `auth_time` does not say that it is one";
             return Err(LoginError::Refused(why.to_owned()));
         }

@@ -4,12 +4,13 @@ use std::process::{Command, Stdio};
 
 use crate::output::Output;
 
-/// Says where the page is, and opens it where a browser can be found and is wanted.
-pub(crate) fn show(url: &str, no_browser: bool, output: &Output) {
+/// Says where the page is.
+pub(crate) fn show(url: &str, output: &Output) {
     output.talk("open", url);
-    if no_browser {
-        return;
-    }
+}
+
+/// Opens it, where a browser can be found.
+pub(crate) fn open(url: &str) {
     for program in ["xdg-open", "open"] {
         let started = Command::new(program)
             .arg(url)

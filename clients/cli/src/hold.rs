@@ -124,10 +124,10 @@ impl Hold<'_> {
         let held = pending.held();
         match how {
             Waited::Interrupted => words::detached(held),
-            Waited::Terminated => {
-                let cancelled = pending.cancel(self.session).await;
-                words::terminated(held, cancelled.is_ok())
-            }
+            Waited::Terminated => match pending.cancel(self.session).await {
+                Ok(_) => words::taken_back(held),
+                Err(_unheard) => words::left_behind(held),
+            },
             Waited::Over | Waited::Settled(_) => words::undecided(held),
         }
     }

@@ -4,6 +4,7 @@
 use std::fmt::Display;
 use std::io::{self, Write as _};
 
+use serde::Serialize;
 use stint_client::Error;
 
 use crate::args::Global;
@@ -82,6 +83,19 @@ impl Output {
         let mut out = io::stdout().lock();
         out.write_all(bytes.as_ref())?;
         Ok(out.flush()?)
+    }
+
+    /// One line of JSON, with the name of its schema.
+    ///
+    /// # Errors
+    /// If stdout takes no more.
+    pub(crate) fn json(&self, schema: &str, value: &impl Serialize) -> Result<(), Failure> {
+        let bug = |error| Failure::new(Exit::Bug, error);
+        let mut json = serde_json::to_value(value).map_err(bug)?;
+        if let Some(members) = json.as_object_mut() {
+            members.insert("schema".into(), schema.into());
+        }
+        self.data(format!("{json}\n"))
     }
 
     /// An answer in words, as data: the lines of talk, on stdout.

@@ -38,7 +38,10 @@ pub(crate) fn login(args: &Args, settings: Settings, output: &Output) -> Result<
         ],
     );
     let page = page.map_err(|error| Failure::new(Exit::Bug, error))?;
-    browser::show(page.as_str(), args.no_browser, output);
+    browser::show(page.as_str(), output);
+    if !args.no_browser {
+        browser::open(page.as_str());
+    }
     let code = listen(&listener, &pkce.state)?;
     let opened = session::block_on(async { Ok(client.sign_in(&code, &pkce, &key).await?) })?;
     let until = words::moment_of(&opened.expires_at);

@@ -259,13 +259,10 @@ fn explain(
         votes: &[],
     });
     let owner = receipt.for_owner();
-    let mut json = serde_json::to_value(owner).map_err(|error| Failure::new(Exit::Bug, error))?;
     if format == Some(Format::Json) {
-        if let Some(members) = json.as_object_mut() {
-            members.insert("schema".into(), "stint.explanation/v1".into());
-        }
-        output.data(format!("{json}\n"))?;
+        output.json("stint.explanation/v1", &owner)?;
     } else {
+        let json = serde_json::to_value(owner).map_err(|error| Failure::new(Exit::Bug, error))?;
         let view: DecisionReceipt =
             serde_json::from_value(json).map_err(|error| Failure::new(Exit::Bug, error))?;
         output.answer(&lines(owner, &view))?;

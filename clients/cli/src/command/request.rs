@@ -1,6 +1,5 @@
 //! `stint request`: people are asked, and nothing is run or minted. The same ask comes back for the answer.
 
-use serde_json::json;
 use stint_client::Outcome;
 use stint_wire::Outcome as Decided;
 
@@ -37,9 +36,7 @@ pub(crate) fn request(
         Some(Outcome::Held(pending)) => {
             let held = pending.held();
             if args.format.format == Some(Format::Json) {
-                let mut json = json!(held);
-                json["schema"] = "stint.request/v1".into();
-                output.data(format!("{json}\n"))?;
+                output.json("stint.request/v1", held)?;
             } else {
                 let mut lines = hold::opening(held);
                 lines.push(("next", format!("stint wait {}", held.request)));

@@ -1,7 +1,5 @@
 //! `stint show`: what became of a request, or the entry of any other id that is ours.
 
-use serde_json::json;
-
 use super::wait;
 use crate::args::{Format, Shown};
 use crate::exit::Exit;
@@ -24,9 +22,7 @@ pub(crate) fn show(args: &Shown, settings: &Settings, output: &Output) -> Result
     }
     let view = wait::look(&args.id, &args.evidence, settings)?;
     if args.format.format == Some(Format::Json) {
-        let mut json = json!(view);
-        json["schema"] = "stint.request/v1".into();
-        output.data(format!("{json}\n"))?;
+        output.json("stint.request/v1", &view)?;
     } else {
         output.answer(&hold::request_lines(&view))?;
     }

@@ -72,7 +72,10 @@ fn decided(
     // What was typed here is on the page to be looked at; a link changes nothing by itself.
     let page = Url::parse_with_params(&view.approve_url, words);
     let page = page.map_or_else(|_no_url| view.approve_url.clone(), String::from);
-    browser::show(&page, no_browser, output);
+    browser::show(&page, output);
+    if !no_browser {
+        browser::open(&page);
+    }
     let votes = view.votes.len();
     let mut told = Told::seen(&view);
     let mut last = view;

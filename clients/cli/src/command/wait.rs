@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use serde_json::json;
 use stint_client::Error;
 use stint_wire::{RequestState, RequestView};
 
@@ -55,9 +54,7 @@ pub(crate) fn wait(args: &Named, settings: &Settings, output: &Output) -> Result
         }
     };
     if args.format.format == Some(Format::Json) {
-        let mut json = json!(view);
-        json["schema"] = "stint.request/v1".into();
-        output.data(format!("{json}\n"))?;
+        output.json("stint.request/v1", &view)?;
         return Ok(hold::state_exit(view.state));
     }
     match view.state {

@@ -82,24 +82,23 @@ pub(super) fn detached(held: &Held) -> Failure {
     ))
 }
 
-/// The job is being killed.
-pub(super) fn terminated(held: &Held, cancelled: bool) -> Failure {
-    let (word, text) = match cancelled {
-        true => (
-            "cancelled",
-            format!("{}: this run was told to end", held.request),
-        ),
-        false => {
-            let text = format!(
-                "{} could not be taken back; it ends by itself",
-                held.request
-            );
-            ("warning", text)
-        }
-    };
+/// The job is being killed, and nobody waits for its answer.
+pub(super) fn taken_back(held: &Held) -> Failure {
+    let text = format!("{}: this run was told to end", held.request);
+    terminated(("cancelled", text))
+}
+
+/// The same, but the broker does not hear of it.
+pub(super) fn left_behind(held: &Held) -> Failure {
+    let id = &held.request;
+    let text = format!("{id} could not be taken back; it ends by itself");
+    terminated(("warning", text))
+}
+
+fn terminated(line: (&'static str, String)) -> Failure {
     Failure {
         exit: Exit::Terminated,
-        lines: vec![(word, text)],
+        lines: vec![line],
     }
 }
 

@@ -156,11 +156,7 @@ fn print(report: &Report, format: Option<Format>, output: &Output) -> Result<(),
     if format != Some(Format::Json) {
         return output.data(format!("{}\n", report.to_string().trim_end()));
     }
-    let mut json = serde_json::to_value(report).map_err(|error| Failure::new(Exit::Bug, error))?;
-    if let Some(members) = json.as_object_mut() {
-        members.insert("schema".into(), "stint.verification/v1".into());
-    }
-    output.data(format!("{json}\n"))
+    output.json("stint.verification/v1", report)
 }
 
 fn note(source: &dyn BundleSource) -> Option<String> {
