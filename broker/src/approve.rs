@@ -22,7 +22,7 @@ use stint_policy::{
 };
 use subtle::ConstantTimeEq as _;
 
-use crate::issue::Broker;
+use crate::issue::{Broker, pol};
 use crate::ledger::{self, Lost, Whose};
 use crate::people::Visitor;
 use crate::store::passkeys::{self, PasskeyRow};
@@ -239,7 +239,7 @@ impl Broker {
         }
         let receipt = self
             .ledger
-            .record(entry, Some(entry::pol(&policy)), writes)
+            .record(entry, Some(pol(&policy)), writes)
             .await
             .map_err(Refused::Unavailable)?;
         tracing::info!(
@@ -289,17 +289,6 @@ impl Broker {
         let name = by.map(|visitor| visitor.name.as_str());
         writes.extend(self.notifier.decided(row, "cancelled", name));
         self.ledger.record(entry, None, writes).await.map(drop)
-    }
-
-    /// Whether `visitor` may decide `row`, and if not, why not.
-    ///
-    /// # Errors
-    /// [`Refused::Unavailable`].
-    pub async fn eligible(&self, row: &RequestRow, visitor: &Visitor) -> Result<Eligible, Refused> {
-        let policy = self.policies.in_force();
-        let now = self.clock.now();
-        let booth = self.booth((row, visitor), &policy, now).await?;
-        Ok(booth.eligible())
     }
 
     async fn request_to_vote(&self, id: &str) -> Result<RequestRow, Refused> {
@@ -395,7 +384,7 @@ impl Booth<'_> {
                 state => state,
             }));
         }
-        if let Eligible::No(why) = self.eligible() {
+        if let Eligible::No(why) = Eligible::of(self.policy, self.row, self.visitor) {
             return Err(Refused::NotEligible(why));
         }
         let me = self.visitor.id.as_str();
@@ -411,7 +400,7 @@ impl Booth<'_> {
 
     /// How long an approval may last on this vote: never longer than was asked for, or than policy lets it.
     fn lasts(&self, choice: &Choice) -> Result<Seconds, Refused> {
-        let most = self.longest();
+        let most = self.row.asked_ttl();
         match choice.lasts {
             None => Ok(most),
             Some(lasts) if !choice.yes || (SHORTEST <= lasts && lasts <= most) => Ok(lasts),
@@ -423,13 +412,6 @@ impl Booth<'_> {
                 Err(Refused::Field("lasts_s", text))
             }
         }
-    }
-
-    /// The asked life.
-    fn longest(&self) -> Seconds {
-        let ask: Value = serde_json::from_str(&self.row.ask).unwrap_or_default();
-        let ttl = ask.pointer("/ask/ttl_s").and_then(Value::as_u64);
-        Seconds::new(ttl.and_then(|ttl| u32::try_from(ttl).ok()).unwrap_or(0))
     }
 
     /// The words, as they are kept; a no has some.

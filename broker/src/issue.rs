@@ -45,6 +45,7 @@ pub use retry::{Deliveries, IdempotencyKey};
 pub use stop::Error;
 
 use entry::Facts;
+pub(crate) use entry::pol;
 use said::Said;
 use stop::{Stop, frozen_meanwhile, unreadable};
 

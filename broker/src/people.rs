@@ -160,6 +160,14 @@ impl Visitor {
     }
 }
 
+impl Visitor {
+    /// Whether they read everything, whosever it is.
+    #[must_use]
+    pub fn reads_all(&self) -> bool {
+        self.roles.auditor || self.roles.operator
+    }
+}
+
 /// Which login somebody is sent to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Freshness {

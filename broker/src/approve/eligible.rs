@@ -2,9 +2,12 @@
 
 use std::fmt;
 
-use stint_policy::GroupName;
+use stint_policy::{GroupName, PolicySet, SpiffeId};
 
-use super::{Booth, groups};
+use super::groups;
+use crate::issue::Broker;
+use crate::people::Visitor;
+use crate::store::RequestRow;
 
 /// Whether somebody may decide a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,30 +49,44 @@ impl fmt::Display for WhyNot {
     }
 }
 
-impl Booth<'_> {
-    /// Whether this person's vote would count.
-    pub(super) fn eligible(&self) -> Eligible {
-        let me = self.visitor.id.as_str();
-        if self.row.own.iter().any(|own| own == me) {
+impl Eligible {
+    /// Whether a vote of `visitor` on `row` would count, by the policies of `policy`.
+    pub(super) fn of(policy: &PolicySet, row: &RequestRow, visitor: &Visitor) -> Eligible {
+        if row.is_own(&visitor.id) {
             return Eligible::No(WhyNot::Own);
         }
-        let mut asked: Vec<String> = self
-            .row
-            .needs()
-            .into_iter()
-            .map(|it| it.approvers)
-            .collect();
+        let mut asked: Vec<String> = row.needs().into_iter().map(|it| it.approvers).collect();
         asked.sort();
         asked.dedup();
-        let login = groups(&self.visitor.groups);
+        let login = groups(&visitor.groups);
         let sits = |group: &&String| {
             let group = GroupName::new(group.as_str());
-            self.policy.sits_for(&self.visitor.id, &login, &group)
+            policy.sits_for(&visitor.id, &login, &group)
         };
         let mine: Vec<String> = asked.iter().filter(sits).cloned().collect();
         match mine.is_empty() {
             true => Eligible::No(WhyNot::Group(asked)),
             false => Eligible::Yes(mine),
         }
+    }
+}
+
+impl Broker {
+    /// Whether `visitor` may decide `row`, and if not, why not.
+    #[must_use]
+    pub fn eligible(&self, row: &RequestRow, visitor: &Visitor) -> Eligible {
+        Eligible::of(&self.policies.in_force(), row, visitor)
+    }
+
+    /// Whether `visitor` has to do with `row`: who may decide it, whose it is, whose groups own its caller, and who reads
+    /// everything. To all others it is not there.
+    #[must_use]
+    pub fn concerns(&self, row: &RequestRow, visitor: &Visitor) -> bool {
+        let policy = self.policies.in_force();
+        let owner = || policy.owner_of(&SpiffeId::parse(&row.caller).ok()?);
+        visitor.reads_all()
+            || row.is_own(&visitor.id)
+            || owner().is_some_and(|owner| visitor.groups.contains(&owner))
+            || matches!(Eligible::of(&policy, row, visitor), Eligible::Yes(_))
     }
 }

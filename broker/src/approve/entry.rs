@@ -2,13 +2,12 @@
 
 use data_encoding::BASE64URL_NOPAD;
 use serde_json::{Map, Value, json};
+use stint_audit::Entry;
 use stint_audit::kind::{self, RequestEnd};
-use stint_audit::{Digest, Entry};
-use stint_policy::PolicySet;
 
 use super::{Booth, Signed};
 use crate::ids::{EntryId, VoteId};
-use crate::issue::Broker;
+use crate::issue::{Broker, pol};
 use crate::ledger::salted;
 use crate::people::Visitor;
 use crate::random;
@@ -16,11 +15,6 @@ use crate::store::{RequestRow, VoteRow};
 
 pub(super) fn new_id() -> String {
     VoteId::from_bytes(random::bytes()).to_string()
-}
-
-/// The policy set's hash as the ledger writes it.
-pub(super) fn pol(policy: &PolicySet) -> Digest {
-    Digest::from_bytes(*policy.hash().as_bytes())
 }
 
 /// `voted`.

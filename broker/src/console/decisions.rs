@@ -12,7 +12,7 @@ use super::body::{self, Opened};
 use super::layout::{Shell, Trouble};
 use super::said;
 use super::sheet::{Body, Cell, Empty, List, Part, Sheet, facts};
-use super::sight::{Sight, sees_all};
+use super::sight::Sight;
 use crate::http::session::SignedIn;
 use crate::ledger::Whose;
 use crate::people::Visitor;
@@ -69,7 +69,7 @@ pub(super) async fn show(
 
 /// What the reader sees of the decision at `seq`; nothing if it is not theirs.
 async fn view(app: &App, visitor: &Visitor, seq: u64) -> Result<Option<View>, Trouble> {
-    if sees_all(visitor) || owns_policy(app, visitor, seq).await? {
+    if visitor.reads_all() || owns_policy(app, visitor, seq).await? {
         return Ok(Some(View::Owner));
     }
     let view = match app.broker.terms.reveal {

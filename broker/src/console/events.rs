@@ -19,7 +19,6 @@ use stint_wire::{Code, Problem};
 use tokio::sync::{broadcast, watch};
 use tokio::time::Interval;
 
-use super::sight::sees_all;
 use crate::clock::Stopwatch;
 use crate::http::listen::phase::Phase;
 use crate::http::problem::Failure;
@@ -131,7 +130,7 @@ pub(super) async fn follow(
     let last = last
         .and_then(|id| id.parse::<u64>().ok())
         .filter(|seq| *seq <= size);
-    let told = if sees_all(&visitor) {
+    let told = if visitor.reads_all() {
         EVERYTHING
     } else {
         THEIRS

@@ -14,7 +14,7 @@ use super::layout::{Shell, Trouble};
 use super::parts::Moment;
 use super::said;
 use super::sheet::{Body, Cell, Part, Sheet, Step, facts};
-use super::sight::{Sight, sees_all};
+use super::sight::Sight;
 use crate::http::session::SignedIn;
 use crate::people::Visitor;
 use crate::serve::App;
@@ -279,7 +279,7 @@ fn story(opened: &Opened, (grant, votes): (&GrantLine, &[VoteRow]), now: Timesta
 
 fn proof(grant: &GrantLine, visitor: &Visitor) -> Part {
     let seq = grant.seq.to_string();
-    let entry = match sees_all(visitor) {
+    let entry = match visitor.reads_all() {
         true => Cell::link(
             format!("/ledger/{seq}"),
             format!("Entry {seq}: verify it here"),

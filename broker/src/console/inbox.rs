@@ -9,9 +9,7 @@ use stint_policy::Timestamp;
 
 use super::layout::{self, Shell, Trouble};
 use super::parts::{Moment, standing};
-use super::request::sees;
 use crate::approve::Eligible;
-use crate::http::problem::Failure;
 use crate::http::session::SignedIn;
 use crate::people::Visitor;
 use crate::serve::App;
@@ -101,10 +99,9 @@ async fn open(
         .open_requests(now.as_millis(), MOST)
         .await?;
     for row in open {
-        let may = app.broker.eligible(&row, visitor).await;
-        match may.map_err(Failure::from)? {
+        match app.broker.eligible(&row, visitor) {
             Eligible::Yes(_) => mine.push(ask(&row, now, String::new())),
-            Eligible::No(why) if sees(app, visitor, &row) => {
+            Eligible::No(why) if app.broker.concerns(&row, visitor) => {
                 others.push(ask(&row, now, format!("You cannot vote: {why}.")));
             }
             Eligible::No(_) => {}
@@ -116,10 +113,7 @@ async fn open(
 async fn lately(app: &App, visitor: &Visitor, now: Timestamp) -> Result<Vec<Ask>, Trouble> {
     let mut lately = Vec::new();
     for row in app.broker.store.ended_requests(LOOKED_THROUGH).await? {
-        let may = app.broker.eligible(&row, visitor).await;
-        let sees =
-            matches!(may.map_err(Failure::from)?, Eligible::Yes(_)) || sees(app, visitor, &row);
-        if sees && lately.len() < LATELY {
+        if app.broker.concerns(&row, visitor) && lately.len() < LATELY {
             lately.push(ask(&row, now, String::new()));
         }
     }

@@ -8,7 +8,6 @@ use stint_policy::Timestamp;
 
 use super::layout::{Shell, Trouble};
 use super::sheet::{Body, Cell, Empty, List, Part, Sheet};
-use super::sight::sees_all;
 use crate::http::session::SignedIn;
 use crate::serve::App;
 use crate::sinks::Place;
@@ -18,7 +17,7 @@ pub(super) async fn show(
     State(app): State<Arc<App>>,
     SignedIn(visitor): SignedIn,
 ) -> Result<Response, Trouble> {
-    if !sees_all(&visitor) {
+    if !visitor.reads_all() {
         return Err(Trouble::not_found());
     }
     let now = app.broker.clock.now();

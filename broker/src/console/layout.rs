@@ -143,7 +143,7 @@ impl Shell {
         let sees = |entry: &&Entry| match entry.whom {
             Whom::Anybody => true,
             Whom::SignedIn => visitor.is_some(),
-            Whom::Readers => visitor.is_some_and(|it| it.roles.auditor || it.roles.operator),
+            Whom::Readers => visitor.is_some_and(Visitor::reads_all),
         };
         let groups = MENU.into_iter().map(|(name, entries)| Group {
             name,

@@ -14,7 +14,7 @@ use super::body;
 use super::layout::{Shell, Trouble};
 use super::said;
 use super::sheet::{Body, Cell, Empty, Filter, Part, Sheet, Widget, facts};
-use super::sight::{Reads, sees_all};
+use super::sight::Reads;
 use crate::export::Place;
 use crate::http::session::SignedIn;
 use crate::ledger::{ProvenEntry, Whose};
@@ -24,7 +24,7 @@ use crate::store::lists::EntryFilter;
 
 /// The log is for those who read everything: to others it is not there.
 fn reader(visitor: &Visitor) -> Result<(), Trouble> {
-    match sees_all(visitor) {
+    match visitor.reads_all() {
         true => Ok(()),
         false => Err(Trouble::not_found()),
     }

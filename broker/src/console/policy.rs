@@ -16,7 +16,7 @@ use super::body;
 use super::decisions;
 use super::layout::{self, Shell, Trouble};
 use super::sheet::{Body, Cell, Empty, List, Part, Sheet, facts};
-use super::sight::{Reads, sees_all};
+use super::sight::Reads;
 use crate::http::extract::Strict;
 use crate::http::grants::answer;
 use crate::http::problem::Failure;
@@ -41,7 +41,7 @@ pub(super) async fn show(
         .same("stint policy check", "GET /v1/policy");
     let lead = "What decides, as it stands in the operators’ repository. Nothing is edited here.";
     let mut sheet = Sheet::new(shell, "Policy", lead);
-    if sees_all(&visitor) {
+    if visitor.reads_all() {
         sheet.links = vec![("/policy/try".to_owned(), "Try an ask".to_owned())];
     }
     sheet = sheet.part(in_force(&app, &set).live("policy"));
@@ -199,7 +199,7 @@ pub(super) async fn playground(
     SignedIn(visitor): SignedIn,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Trouble> {
-    if !sees_all(&visitor) {
+    if !visitor.reads_all() {
         return Err(Trouble::not_found());
     }
     let asked = Asked::read(query.as_deref());
@@ -238,7 +238,7 @@ pub(super) async fn attempt(
     Acting(visitor): Acting,
     Strict(trial): Strict<Trial>,
 ) -> Result<Response, Failure> {
-    if !sees_all(&visitor) {
+    if !visitor.reads_all() {
         return Err(Problem::new(
             Code::NotFound,
             "there is nothing here under this name and method",

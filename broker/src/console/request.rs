@@ -9,14 +9,12 @@ use std::sync::Arc;
 use askama::Template;
 use axum::extract::{Path, State};
 use axum::response::Response;
-use stint_policy::SpiffeId;
 
 use self::story::{Event, Outcome};
 use super::layout::{self, Shell, Trouble};
 use super::me::is_fresh;
 use super::parts::{Badge, Moment, length, standing};
 use crate::approve::{Eligible, WhyNot};
-use crate::http::problem::Failure;
 use crate::http::session::SignedIn;
 use crate::people::Visitor;
 use crate::serve::App;
@@ -118,27 +116,16 @@ pub(super) async fn show(
 ) -> Result<Response, Trouble> {
     let row = app.broker.store.request(&id).await?;
     let row = row.ok_or_else(Trouble::not_found)?;
-    let may = app.broker.eligible(&row, &visitor).await;
-    let may = may.map_err(Failure::from)?;
-    let decides = matches!(may, Eligible::Yes(_));
-    if !decides && !sees(&app, &visitor, &row) {
+    if !app.broker.concerns(&row, &visitor) {
         return Err(Trouble::not_found());
     }
+    let may = app.broker.eligible(&row, &visitor);
+    let decides = matches!(may, Eligible::Yes(_));
     if decides && row.stands(app.broker.clock.now().as_millis()) {
         app.broker.looked(&row, &visitor);
     }
     let read = read(&app, &visitor, row, may).await?;
     layout::page(&page(&app, &visitor, read))
-}
-
-/// Whether somebody who may not decide a request sees it: whose it is, whose caller it is, and who reads everything.
-pub(super) fn sees(app: &App, visitor: &Visitor, row: &RequestRow) -> bool {
-    let policy = app.broker.policies.in_force();
-    let owner = || policy.owner_of(&SpiffeId::parse(&row.caller).ok()?);
-    visitor.roles.auditor
-        || visitor.roles.operator
-        || row.own.iter().any(|own| own == visitor.id.as_str())
-        || owner().is_some_and(|owner| visitor.groups.contains(&owner))
 }
 
 async fn read(
@@ -166,7 +153,7 @@ async fn read(
         Eligible::Yes(_) => Booth::Open(Open {
             has_passkey,
             code: app.broker.terms.match_code,
-            lasts: choices(longest(&row)),
+            lasts: choices(row.asked_ttl().as_u32()),
             yes_off: yes_off(visitor, &votes, wrong),
             no_off: String::new(),
         }),
@@ -262,15 +249,6 @@ fn yes_off(visitor: &Visitor, votes: &[VoteRow], wrong: i64) -> String {
         false if wrong >= crate::approve::TRIES => WhyNot::Mistyped.to_string(),
         false => String::new(),
     }
-}
-
-/// As long as was asked for, in seconds.
-fn longest(row: &RequestRow) -> u32 {
-    let ask: serde_json::Value = serde_json::from_str(&row.ask).unwrap_or_default();
-    let ttl = ask
-        .pointer("/ask/ttl_s")
-        .and_then(serde_json::Value::as_u64);
-    ttl.and_then(|ttl| u32::try_from(ttl).ok()).unwrap_or(0)
 }
 
 /// As long as was asked for, or one of the usual lengths below it.

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::approve::Eligible;
 use crate::people::Visitor;
 use crate::serve::App;
 use crate::store::lists::TaskLine;
@@ -38,7 +39,7 @@ impl<'a> Sight<'a> {
 
     /// Whether the reader sees everything.
     pub(crate) fn is_whole(&self) -> bool {
-        sees_all(self.visitor)
+        self.visitor.reads_all()
     }
 
     /// How much the reader sees.
@@ -76,23 +77,15 @@ impl<'a> Sight<'a> {
 
     /// Whether the reader may see a request: also who may decide it, and who may not because it is theirs.
     pub(crate) fn request(&self, row: &RequestRow) -> bool {
-        self.caller(&row.caller)
-            || row.own.iter().any(|id| id == self.visitor.id.as_str())
-            || self.is_asked(row)
-    }
-
-    /// Whether one of the reader's groups is asked to decide it.
-    fn is_asked(&self, row: &RequestRow) -> bool {
-        let groups = &self.visitor.groups;
-        row.needs()
-            .iter()
-            .any(|need| groups.contains(&need.approvers))
+        self.app.broker.concerns(row, self.visitor)
     }
 
     /// Whether it waits for the reader.
     pub(crate) fn waits_for_me(&self, row: &RequestRow) -> bool {
-        let own = row.own.iter().any(|id| id == self.visitor.id.as_str());
-        self.is_asked(row) && !own
+        matches!(
+            self.app.broker.eligible(row, self.visitor),
+            Eligible::Yes(_)
+        )
     }
 
     /// Whether the reader may see what happened in task `id` under `caller`.
@@ -120,14 +113,9 @@ pub(crate) enum Reads {
 impl Reads {
     /// Of `visitor`.
     pub(crate) fn of(visitor: &Visitor) -> Reads {
-        match sees_all(visitor) {
+        match visitor.reads_all() {
             true => Reads::Whole,
             false => Reads::Own,
         }
     }
-}
-
-/// Whether somebody reads everything.
-pub(crate) fn sees_all(visitor: &Visitor) -> bool {
-    visitor.roles.auditor || visitor.roles.operator
 }

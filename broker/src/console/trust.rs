@@ -10,7 +10,6 @@ use super::layout::{Shell, Trouble};
 use super::ledger::head;
 use super::parts::length;
 use super::sheet::{Body, Cell, Empty, List, Part, Sheet, facts};
-use super::sight::sees_all;
 use crate::authenticate::source::{Health, HealthState};
 use crate::http::session::Maybe;
 use crate::serve::App;
@@ -26,7 +25,7 @@ pub(super) async fn show(
         .same("stint whoami", "GET /v1/trust");
     let lead = "What to pin before you believe anything from here, and whom this broker believes.";
     let sheet = Sheet::new(shell, "Trust", lead).part(ours(&app));
-    if !visitor.as_ref().is_some_and(sees_all) {
+    if !visitor.as_ref().is_some_and(|it| it.reads_all()) {
         return sheet.part(log(&app)).show();
     }
     let sheet = sheet.part(issuers(&app, now).live("trust"));

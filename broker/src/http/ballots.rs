@@ -14,10 +14,10 @@ use stint_wire::{Code, NextAction, NextKind, Problem};
 use super::extract::Strict;
 use super::grants::answer;
 use super::problem::{Failure, unrecorded};
+use super::requests::view::wire_state;
 use super::session::Acting;
 use crate::approve::{Choice, Refused, Signed};
 use crate::serve::App;
-use crate::store::requests;
 
 /// `POST /v1/requests/{id}/ballot`: the facts, and what a passkey is to sign. Nothing is decided by it.
 pub(super) async fn ballot(
@@ -66,22 +66,11 @@ pub(super) async fn vote(
         StatusCode::CREATED,
         &wire::VoteCast {
             vote: cast.id,
-            state: state(cast.state),
+            state: wire_state(cast.state),
             until: cast.until.map(|until| until.rfc3339()),
             ledger: wire::Place { seq: cast.seq },
         },
     ))
-}
-
-/// The word on the wire.
-pub(super) fn state(state: requests::State) -> wire::RequestState {
-    match state {
-        requests::State::Approved => wire::RequestState::Approved,
-        requests::State::Cancelled => wire::RequestState::Cancelled,
-        requests::State::Denied => wire::RequestState::Denied,
-        requests::State::Expired => wire::RequestState::Expired,
-        requests::State::Pending => wire::RequestState::Pending,
-    }
 }
 
 fn signed(body: wire::SignedVote) -> Result<Signed, Failure> {

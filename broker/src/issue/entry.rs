@@ -252,7 +252,7 @@ pub(super) fn expired(ledger: &Ledger, row: &RequestRow) -> Entry {
 }
 
 /// The policy set's hash as the ledger writes it.
-pub(super) fn pol(policy: &PolicySet) -> Digest {
+pub(crate) fn pol(policy: &PolicySet) -> Digest {
     Digest::from_bytes(*policy.hash().as_bytes())
 }
 

@@ -2,6 +2,9 @@
 
 use std::collections::HashSet;
 
+use serde_json::Value;
+use stint_policy::{Seconds, SpiffeId};
+
 use super::engine::{Db, Query, Row, query};
 use super::{Error, Store};
 
@@ -130,6 +133,20 @@ impl RequestRow {
     #[must_use]
     pub fn needs(&self) -> Vec<Need> {
         serde_json::from_str(&self.needs).unwrap_or_default()
+    }
+
+    /// Whether it is this person's own: they may not decide it.
+    #[must_use]
+    pub fn is_own(&self, person: &SpiffeId) -> bool {
+        self.own.iter().any(|own| own == person.as_str())
+    }
+
+    /// The life that was asked for.
+    #[must_use]
+    pub fn asked_ttl(&self) -> Seconds {
+        let ask: Value = serde_json::from_str(&self.ask).unwrap_or_default();
+        let ttl = ask.pointer("/ask/ttl_s").and_then(Value::as_u64);
+        Seconds::new(ttl.and_then(|ttl| u32::try_from(ttl).ok()).unwrap_or(0))
     }
 
     /// Whether it can still come to a grant: it waits, or its approval lasts.

@@ -10,7 +10,7 @@ use axum::response::{IntoResponse as _, Response};
 use super::asker::Asker;
 use super::view::{self, Beside};
 use super::{find, unreadable};
-use crate::approve::{Eligible, Refused, WhyNot};
+use crate::approve::Eligible;
 use crate::clock::Stopwatch;
 use crate::http::problem::{Failure, not_found};
 use crate::http::session::{Acting, Maybe, shown};
@@ -61,7 +61,7 @@ impl Reader {
             Self::Asker(asker) => Ok((asker.own(app, id, watch).await?, Seer::Asker)),
             Self::Person(visitor) => {
                 let row = find(app, id).await?;
-                match beside(app, &row, &visitor).await? {
+                match beside(app, &row, &visitor) {
                     Some(_) => Ok((row, Seer::Person(visitor))),
                     None => Err(not_found().await),
                 }
@@ -82,7 +82,7 @@ impl Seer {
     pub(super) async fn beside(&self, app: &App, row: &RequestRow) -> Result<Beside, Failure> {
         match self {
             Self::Asker => Ok(Beside::Asker),
-            Self::Person(visitor) => match beside(app, row, visitor).await? {
+            Self::Person(visitor) => match beside(app, row, visitor) {
                 Some(beside) => Ok(beside),
                 None => Err(not_found().await),
             },
@@ -91,34 +91,25 @@ impl Seer {
 }
 
 /// Whether somebody has to do with a request, and whether they can decide it: those who are asked, those whose own it is,
-/// and those who read everything.
-pub(super) async fn beside(
-    app: &App,
-    row: &RequestRow,
-    visitor: &Visitor,
-) -> Result<Option<Beside>, Failure> {
-    let eligible = app.broker.eligible(row, visitor).await;
-    let why = match eligible.map_err(|refused| match refused {
-        Refused::Unavailable(error) => crate::issue::Error::Unavailable(error).into(),
-        other => Failure::from(other),
-    })? {
+/// whose groups own its caller, and those who read everything.
+pub(super) fn beside(app: &App, row: &RequestRow, visitor: &Visitor) -> Option<Beside> {
+    if !app.broker.concerns(row, visitor) {
+        return None;
+    }
+    let why = match app.broker.eligible(row, visitor) {
         Eligible::Yes(_) => None,
         Eligible::No(why) => Some(why),
     };
-    let reads_all = visitor.roles.auditor || visitor.roles.operator;
-    if matches!(why, Some(WhyNot::Group(_))) && !reads_all {
-        return Ok(None);
-    }
     let came = view::state(row, app.broker.clock.now());
-    Ok(Some(Beside::Person(match (came, why) {
+    Some(Beside::Person(match (came, why) {
         (State::Pending, why) => why.map(|why| why.to_string()),
         (ended, _) => Some(format!("it is {}", ended.as_str())),
-    })))
+    }))
 }
 
 /// Whether this person may take it back: an operator may, and whoever started it.
 pub(super) fn may_cancel(row: &RequestRow, visitor: &Visitor) -> bool {
-    visitor.roles.operator || row.own.iter().any(|own| own == visitor.id.as_str())
+    visitor.roles.operator || row.is_own(&visitor.id)
 }
 
 /// A page of what a person has to do with: at most `most`, and where the next page begins.
@@ -141,7 +132,7 @@ pub(super) async fn page(
             return Ok((found, None));
         };
         for row in rows {
-            if let Some(beside) = beside(app, &row, visitor).await? {
+            if let Some(beside) = beside(app, &row, visitor) {
                 let place = format!("{}-{}", row.expires, row.id);
                 found.push((row, beside));
                 if found.len() == most {
