@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 /// Each page: as whom (`""` is a stranger), its path, and what the pictures are called.
-const PAGES: [(&str, &str, &str); 8] = [
+const PAGES: [(&str, &str, &str); 20] = [
     ("", "/problems/denied", "problem"),
     ("", "/nothing/here", "not-found"),
     ("", "/login?return_to=/inbox", "login"),
@@ -12,6 +12,18 @@ const PAGES: [(&str, &str, &str); 8] = [
     ("kim", "/a/{request}", "request-of-others"),
     ("dana", "/me", "me"),
     ("olu", "/me", "me-operator"),
+    ("avery", "/", "home"),
+    ("avery", "/requests", "requests"),
+    ("avery", "/grants", "grants"),
+    ("avery", "/tasks", "tasks"),
+    ("avery", "/callers", "callers"),
+    ("avery", "/policy", "policy"),
+    ("avery", "/policy/try", "policy-try"),
+    ("avery", "/catalogue", "catalogue"),
+    ("avery", "/ledger", "ledger"),
+    ("avery", "/ledger/1", "entry"),
+    ("avery", "/trust", "trust"),
+    ("olu", "/integrations", "integrations"),
 ];
 
 /// For the script.
