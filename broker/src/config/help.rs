@@ -141,6 +141,7 @@ pub fn template(url: &ServerUrl, trust_domain: &TrustDomain, folders: Folders<'_
         );
         section(&mut text, "", root, &set);
     }
+    text.push_str(PEOPLE);
     text.push_str(ISSUER);
     text
 }
@@ -199,12 +200,9 @@ fn section(text: &mut String, path: &str, doc: &TableDoc, set: &dyn Fn(&str) -> 
     }
     for key in doc.keys {
         let path = path_of(key);
-        if let Some(table) = key.table.filter(|_| !is_set_of_tables(&path)) {
-            // No provider is right for everybody, and a table without its keys would be a fault.
-            if path == "people" {
-                text.push_str(PEOPLE);
-                continue;
-            }
+        // A table that has no right default is shown as an example, below.
+        let by_example = is_set_of_tables(&path) || path == "people";
+        if let Some(table) = key.table.filter(|_| !by_example) {
             push(text, format_args!("\n[{path}]\n"));
             section(text, &path, table, set);
         }
@@ -238,22 +236,22 @@ fn push(text: &mut String, arguments: std::fmt::Arguments<'_>) {
     text.write_fmt(arguments).unwrap_or_default();
 }
 
-/// Issuers have no default that would be right for anybody.
-pub(super) const ISSUER: &str = r#"
-# Whose tokens are evidence: one table for each issuer. GitHub Actions, for one:
-#[issuer.github]
-#preset = "github-actions"
-# The owners whose repositories may ask, by number: gh api /users/OWNER --jq .id
-#only = { repository_owner_id = ["123456"] }
-"#;
-
 /// No identity provider is right for everybody.
-const PEOPLE: &str = r#"
+pub(super) const PEOPLE: &str = r#"
 # The identity provider of the people who approve, audit and operate. More: stintd help config people
 #[people]
 #issuer = "https://login.acme.dev"
 #client_id = "stint"
 #client_secret = { credential = "oidc-secret" }
+"#;
+
+/// Issuers have no default that would be right for anybody.
+const ISSUER: &str = r#"
+# Whose tokens are evidence: one table for each issuer. GitHub Actions, for one:
+#[issuer.github]
+#preset = "github-actions"
+# The owners whose repositories may ask, by number: gh api /users/OWNER --jq .id
+#only = { repository_owner_id = ["123456"] }
 "#;
 
 /// No log is right for everybody.

@@ -447,7 +447,7 @@ fn the_template_parses_with_its_comments_taken_away_too() {
             .to_owned()
     };
     let shown: String = text
-        .split(help::ISSUER)
+        .split(help::PEOPLE)
         .next()
         .unwrap()
         .lines()
