@@ -231,6 +231,7 @@ impl Broker {
         };
         let state = vote.turn.state;
         let mut writes = vec![
+            Write::NotDisabled(vote.person.clone()),
             Write::Vote(vote.clone()),
             Write::People(people::Change::Passkey(used)),
         ];
@@ -306,7 +307,7 @@ impl Broker {
             row,
             visitor,
             policy,
-            votes: self.store.votes(&row.id).await.map_err(unreadable)?,
+            votes: self.votes_that_count(&row.id).await.map_err(unreadable)?,
             now,
         })
     }

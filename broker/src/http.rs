@@ -94,6 +94,9 @@ pub(crate) fn ops_api() -> Routes {
 pub(crate) fn socket_api() -> Routes {
     Routes::default()
         .post("/v1/backup", upkeep::backup)
+        .post("/v1/callers/disable", operator::disable)
+        .post("/v1/callers/enable", operator::enable)
+        .post("/v1/callers/reset-passkeys", operator::reset_passkeys)
         .post("/v1/freeze", operator::freeze)
         .post("/v1/issuers/accept", operator::accept)
         .post("/v1/ledger/erase", upkeep::erase)

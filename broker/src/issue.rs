@@ -178,6 +178,7 @@ impl Broker {
                 Err(Stop::Lost(Lost::Frozen)) => return Err(frozen_meanwhile(&caller)),
                 Err(Stop::Lost(
                     Lost::Deferred
+                    | Lost::Disabled
                     | Lost::Erased
                     | Lost::History
                     | Lost::Node
@@ -196,6 +197,9 @@ impl Broker {
     /// The story of a grant.
     async fn walk(&self, case: &Case<'_>) -> Result<Outcome, Stop> {
         let policy = self.policies.in_force();
+        if self.ledger.disables(case.caller.principal().id.as_str()) {
+            return self.refuse_form(case, &policy, Fault::Disabled).await;
+        }
         let read = self.understood(case, &policy).await?;
         if let Some(first) = self
             .repeated(case, read.as_ref().map(|(asked, _)| asked))

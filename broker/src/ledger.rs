@@ -80,6 +80,9 @@ pub enum Lost {
     /// The deferral code was used or taken back before.
     #[error("the deferral code was used or taken back before")]
     Deferred,
+    /// An operator shut this identity out.
+    #[error("this identity is disabled")]
+    Disabled,
     /// A body that was to go is gone already.
     #[error("somebody else erased one of these bodies meanwhile")]
     Erased,
@@ -419,7 +422,13 @@ impl Ledger {
         self.frozen.borrow().clone()
     }
 
-    /// The same, for whoever keeps looking.
+    /// Whether this identity, of a workload or a person, is shut out.
+    #[must_use]
+    pub fn disables(&self, id: &str) -> bool {
+        self.frozen.borrow().disables(id)
+    }
+
+    /// What is frozen and who is disabled, for whoever keeps looking.
     #[must_use]
     pub fn watch_frozen(&self) -> watch::Receiver<Frozen> {
         self.frozen.clone()

@@ -35,6 +35,9 @@ struct Args {
 #[derive(Debug, Subcommand)]
 enum Command {
     Backup(operate::upkeep::Backup),
+    /// Shut an identity out, let it in again, or retire a person's passkeys.
+    #[command(subcommand)]
+    Caller(operate::Caller),
     /// Check a config and its policies, without network or database.
     Check {
         #[command(flatten)]
@@ -122,6 +125,7 @@ async fn finish(command: Command) -> ExitCode {
     let ok = |()| ExitCode::SUCCESS;
     let done = match command {
         Command::Backup(args) => operate::upkeep::backup(args).await,
+        Command::Caller(command) => operate::caller(command).await,
         Command::Check { schema: true, .. } => print(&config::schema()).map(ok),
         Command::Check { file, .. } => check(&file.config).map(ok),
         Command::Dev { port, policy } => run_dev(dev::Options { port, policy }).await.map(ok),

@@ -1,4 +1,4 @@
-//! The commands of operators: `freeze`, `unfreeze`, `issuer test`, `issuer accept`, `notify test`, `doctor`.
+//! The commands of operators: `freeze`, `unfreeze`, `caller`, `issuer test`, `issuer accept`, `notify test`, `doctor`.
 
 pub(crate) mod migrate;
 pub(crate) mod upkeep;
@@ -65,6 +65,30 @@ pub(crate) struct Freeze {
     running: Running,
 }
 
+/// What to do about an identity, of a workload or of a person.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Caller {
+    /// Shut an identity out: nothing is granted to it, its sessions end, its yes counts no more.
+    Disable(Whom),
+    /// Let an identity in again.
+    Enable(Whom),
+    /// Retire all passkeys of a person, who cannot vote for a day then.
+    ResetPasskeys(Whom),
+}
+
+/// An identity, and why.
+#[derive(Debug, Args)]
+pub(crate) struct Whom {
+    /// The SPIFFE ID, as entries and the console show it.
+    #[arg(value_name = "SPIFFE-ID")]
+    id: String,
+    /// Why; it goes into the ledger with your user id.
+    #[arg(long)]
+    reason: String,
+    #[command(flatten)]
+    running: Running,
+}
+
 /// What to do with an issuer.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Issuer {
@@ -119,6 +143,17 @@ pub(crate) async fn freeze(path: &str, what: Freeze) -> anyhow::Result<ExitCode>
         None => json!({ "all": true, "reason": what.reason }),
     };
     command(&what.running, path, &body).await
+}
+
+/// `stintd caller …`.
+pub(crate) async fn caller(command_: Caller) -> anyhow::Result<ExitCode> {
+    let (path, whom) = match command_ {
+        Caller::Disable(whom) => ("/v1/callers/disable", whom),
+        Caller::Enable(whom) => ("/v1/callers/enable", whom),
+        Caller::ResetPasskeys(whom) => ("/v1/callers/reset-passkeys", whom),
+    };
+    let body = json!({ "id": whom.id, "reason": whom.reason });
+    command(&whom.running, path, &body).await
 }
 
 /// `stintd issuer …`.

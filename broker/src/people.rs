@@ -99,7 +99,8 @@ impl People {
     }
 
     /// What a session says of whoever has it.
-    fn visitor(&self, session: &SessionRow, person: PersonRow) -> Option<Visitor> {
+    fn visitor(&self, session: &SessionRow, person: PersonRow, now: Timestamp) -> Option<Visitor> {
+        let barred = person.barred.map(Timestamp::from_millis);
         let groups: BTreeSet<String> = serde_json::from_str(&session.groups).ok()?;
         Some(Visitor {
             id: SpiffeId::parse(&person.id).ok()?,
@@ -108,6 +109,7 @@ impl People {
             roles: self.roles_of(&groups),
             groups,
             auth_at: Timestamp::from_millis(session.auth_at),
+            barred: barred.filter(|until| *until > now),
             session: session.hash.clone(),
         })
     }
@@ -148,6 +150,8 @@ pub struct Visitor {
     pub roles: Roles,
     /// When the IdP saw the person; 1970 if it does not say.
     pub auth_at: Timestamp,
+    /// Until when their word is not taken, if that is ahead: their passkeys were reset.
+    pub barred: Option<Timestamp>,
     /// The session's own name: SHA-256 of its secret, base64url.
     pub session: String,
 }
@@ -158,9 +162,7 @@ impl Visitor {
     pub fn is_fresh(&self, age: Seconds, now: Timestamp) -> bool {
         now <= self.auth_at.plus(age)
     }
-}
 
-impl Visitor {
     /// Whether they read everything, whosever it is.
     #[must_use]
     pub fn reads_all(&self) -> bool {

@@ -83,6 +83,8 @@ pub enum Write {
     },
     /// Effect: an answer that may be given again.
     Keep(AnswerRow),
+    /// Guard: this identity, of a workload or a person, is not disabled.
+    NotDisabled(String),
     /// Guard: neither this issuer nor everything is frozen.
     NotFrozen(String),
     /// Effect: notices to be sent, and what became of them.

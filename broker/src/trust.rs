@@ -1,4 +1,4 @@
-//! Whose evidence counts, on record: key sets of issuers that change, and freezes (IDENTITY.md §2.5, LEDGER.md §5).
+//! Whose word counts, on record: key sets of issuers that change, freezes, and who is disabled (IDENTITY.md §2.5, §7).
 //!
 //! A change is an entry first and takes effect then. After a start, the entries say what holds: rows say only how old it
 //! is.
@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 use crate::authenticate::register::{Filing, KeyChange, KeyFetch, Recorded, RecordedKey};
 use crate::issue::Broker;
 use crate::ledger::{self, SetEntry, Target};
-use crate::store::{FetchRow, Write};
+use crate::store::{self, FetchRow, Write, people, sessions};
 
 /// Records what issuers' keys do, in order, until nobody can say anything any more.
 pub async fn keep(broker: Arc<Broker>, mut filings: mpsc::Receiver<Filing>) {
@@ -158,6 +158,17 @@ pub enum Refused {
     /// There is no such issuer in the config.
     #[error("there is no [issuer.{0}] in the running configuration")]
     Issuer(String),
+    /// Nobody of this id was ever here.
+    #[error(
+        "no caller or person `{0}` was ever here: the id is a SPIFFE ID, as entries and the console show it"
+    )]
+    Nobody(String),
+    /// A passkey of theirs cannot be retired.
+    #[error("a passkey could not be retired: {0}")]
+    Passkey(String),
+    /// What is known of them cannot be read.
+    #[error(transparent)]
+    Store(#[from] store::Error),
     /// It could not be recorded, and so did not happen.
     #[error("it could not be recorded, and so did not happen")]
     Record(#[from] ledger::Error),
@@ -199,13 +210,14 @@ impl Broker {
             revokes: 0,
             scope: target.scope(),
         };
-        let entry = self.act(what.into(), &target, &act);
-        let alarm = self.sounded(
-            "Evidence is frozen: nothing is granted on it",
-            &target,
-            &act,
-        );
-        let seq = self.ledger.record(entry, None, alarm).await?.seq();
+        let entry = self.upon(what.into(), &target, &act);
+        let title = "Evidence is frozen: nothing is granted on it";
+        let mut writes = self.sounded(title, &target, &act);
+        if target == Target::All {
+            // Whoever is signed in shows again who they are (IDENTITY.md §6).
+            writes.push(ends_sessions(None));
+        }
+        let seq = self.ledger.record(entry, None, writes).await?.seq();
         tracing::warn!(?target, uid = act.uid, seq, "frozen");
         Ok(Done::Recorded(seq))
     }
@@ -221,13 +233,86 @@ impl Broker {
                 of,
                 scope: target.scope(),
             };
-            let entry = self.act(what.into(), &target, &act);
+            let entry = self.upon(what.into(), &target, &act);
             let alarm = self.sounded("Evidence counts again", &target, &act);
             let seq = self.ledger.record(entry, None, alarm).await?.seq();
             tracing::warn!(?target, uid = act.uid, seq, "unfrozen");
             done = Done::Recorded(seq);
         }
         Ok(done)
+    }
+
+    /// Shuts an identity out, of a workload or of a person: nothing is granted to it from the next entry on, its sessions
+    /// end, and its yes counts no more. Grants that were made live to their end.
+    ///
+    /// # Errors
+    /// [`Refused`].
+    pub async fn disable(&self, id: &str, act: Act) -> Result<Done, Refused> {
+        if self.ledger.disables(id) {
+            return Ok(Done::Already);
+        }
+        self.known(id).await?;
+        let what = kind::CallerDisabled { revokes: 0 };
+        let title = "An identity is disabled: nothing is granted to it";
+        let mut writes = self.told_of(id, title, &act);
+        writes.push(ends_sessions(Some(id)));
+        let entry = self.about(what.into(), id, &act);
+        let seq = self.ledger.record(entry, None, writes).await?.seq();
+        tracing::warn!(caller.subject = id, uid = act.uid, seq, "disabled");
+        Ok(Done::Recorded(seq))
+    }
+
+    /// Lets an identity in again.
+    ///
+    /// # Errors
+    /// [`Refused`].
+    pub async fn enable(&self, id: &str, act: Act) -> Result<Done, Refused> {
+        let mut done = Done::Already;
+        for of in self.ledger.frozen().disabled_by(id) {
+            let what = Admin {
+                n: None,
+                of: Some(of),
+                op: AdminOp::CallerEnabled,
+            };
+            let entry = self.about(what.into(), id, &act);
+            let alarm = self.told_of(id, "An identity is enabled again", &act);
+            let seq = self.ledger.record(entry, None, alarm).await?.seq();
+            tracing::warn!(caller.subject = id, uid = act.uid, seq, "enabled");
+            done = Done::Recorded(seq);
+        }
+        Ok(done)
+    }
+
+    /// Whether somebody of this id ever asked or signed in: a slip of the pen shuts nobody out unseen.
+    async fn known(&self, id: &str) -> Result<(), Refused> {
+        let callers = self.store.callers_of(&[id.to_owned()]).await?;
+        if callers.is_empty() && self.store.person(id).await?.is_none() {
+            return Err(Refused::Nobody(id.to_owned()));
+        }
+        Ok(())
+    }
+
+    /// An entry about what an operator did to an identity.
+    pub(crate) fn about(&self, what: What, id: &str, act: &Act) -> Entry {
+        let mut entry = self.act(what, act);
+        // LEDGER.md §5: the header of an `admin` entry is about nobody.
+        if matches!(entry.what, What::Admin(_)) {
+            entry.body.what.insert("target".to_owned(), json!(id));
+            return entry;
+        }
+        let whose = self.ledger.subject(id);
+        let caller = json!({ "id": id, "open": whose.open.to_string() });
+        entry.body.what.insert("caller".to_owned(), caller);
+        entry.subj = Some(whose.pseudonym);
+        entry
+    }
+
+    /// The notices of what an operator did to an identity.
+    pub(crate) fn told_of(&self, id: &str, title: &str, act: &Act) -> Vec<Write> {
+        let by = format!("local:{}", act.uid);
+        let mut lines = vec![("Who", id), ("By", &by)];
+        lines.extend(Some(("Why", act.reason.as_str())).filter(|(_, why)| !why.is_empty()));
+        self.notifier.alarm("caller", title, &lines)
     }
 
     /// The notices of a freeze, or of its end.
@@ -260,7 +345,7 @@ impl Broker {
             op: AdminOp::IssuerBack,
         };
         let target = Target::Issuer(issuer.to_owned());
-        let entry = self.act(back.into(), &target, &act);
+        let entry = self.upon(back.into(), &target, &act);
         let seq = self.ledger.record(entry, None, Vec::new()).await?.seq();
         if self.roster.accept(issuer, self.clock.now()) != Some(true) {
             tracing::debug!(issuer, "another operator was faster");
@@ -268,22 +353,34 @@ impl Broker {
         Ok(Done::Recorded(seq))
     }
 
+    /// An entry about what an operator did to the evidence of `target`.
+    fn upon(&self, what: What, target: &Target, act: &Act) -> Entry {
+        let mut entry = self.act(what, act);
+        if let Target::Issuer(name) = target {
+            entry.body.what.insert("target".to_owned(), json!(name));
+        }
+        entry
+    }
+
     /// An entry about what an operator did.
-    fn act(&self, what: What, target: &Target, act: &Act) -> Entry {
+    fn act(&self, what: What, act: &Act) -> Entry {
         let id = format!("local:{}", act.uid);
         let actor = self.ledger.subject(&id);
         let mut body = Map::new();
         let who = json!({ "id": id, "open": actor.open.to_string() });
         body.insert("actor".to_owned(), who);
         body.insert("reason".to_owned(), json!(act.reason));
-        if let Target::Issuer(name) = target {
-            body.insert("target".to_owned(), json!(name));
-        }
         Entry {
             by: Some(actor.pseudonym),
             ..ledger::note(what, None, body)
         }
     }
+}
+
+/// The sessions of a person end, or everybody's.
+fn ends_sessions(person: Option<&str>) -> Write {
+    let all = sessions::Change::EndAll(person.map(str::to_owned));
+    Write::People(people::Change::Session(all))
 }
 
 /// Beside it a body holds thumbprints and names, 16 KiB at most of the 64 an entry may have (LEDGER.md §2).

@@ -8,8 +8,7 @@ CREATE TABLE person (
   email   TEXT,             -- verified by the IdP, or absent
   groups  TEXT    NOT NULL, -- JSON array
   seen    BIGINT NOT NULL, -- the newest login
-  barred  BIGINT,          -- no votes before this: passkeys were reset
-  disabled BIGINT NOT NULL DEFAULT 0,
+  barred  BIGINT,          -- no votes until then: passkeys were reset
   PRIMARY KEY (log, id)
 );
 

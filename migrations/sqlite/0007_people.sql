@@ -8,8 +8,7 @@ CREATE TABLE person (
   email   TEXT,             -- verified by the IdP, or absent
   groups  TEXT    NOT NULL, -- JSON array
   seen    INTEGER NOT NULL, -- the newest login
-  barred  INTEGER,          -- no votes before this: passkeys were reset
-  disabled INTEGER NOT NULL DEFAULT 0,
+  barred  INTEGER,          -- no votes until then: passkeys were reset
   PRIMARY KEY (log, id)
 ) STRICT, WITHOUT ROWID;
 

@@ -8,4 +8,5 @@ mod booth;
 mod life;
 mod refused;
 mod separation;
+mod shut_out;
 mod votes;

@@ -32,6 +32,11 @@ async fn a_log_ends_and_the_next_goes_on() {
     )
     .await;
     assert_eq!(status, 200);
+    let granted = broker.export().await.of("granted").remove(0);
+    let caller = granted.body["what"]["caller"]["id"].clone();
+    let disable = json!({ "id": &caller, "reason": "leak" });
+    let (status, _) = command(&broker, "/v1/callers/disable", disable).await;
+    assert_eq!(status, 200);
     let before = keep(&broker, "before").await;
     if broker.database().engine() == Engine::Sqlite {
         let running = ["ledger", "epoch", "--reason", "yearly"];
@@ -45,7 +50,7 @@ async fn a_log_ends_and_the_next_goes_on() {
         .await
         .ok();
     assert!(
-        said.contains("it.stint/ledger/1 begins; 1 open requests are void, 1 freezes go on"),
+        said.contains("it.stint/ledger/1 begins; 1 open requests are void, 2 freezes and disabled identities go on"),
         "{said}"
     );
     broker.restart().await.unwrap();
@@ -55,6 +60,10 @@ async fn a_log_ends_and_the_next_goes_on() {
         .x509()
         .await;
     drop(refused.refused(Code::EvidenceRejected));
+    let disabled = broker.ci("acme/web").ask("deploy", STAGING).x509().await;
+    drop(disabled.refused(Code::CallerDisabled));
+    let enable = json!({ "id": caller, "reason": "" });
+    assert_eq!(command(&broker, "/v1/callers/enable", enable).await.0, 200);
     let again = broker
         .ci("acme/web")
         .ask("deploy", STAGING)

@@ -2,12 +2,12 @@
 
 use std::fmt;
 
-use stint_policy::{GroupName, PolicySet, SpiffeId};
+use stint_policy::{GroupName, PolicySet, SpiffeId, Timestamp};
 
 use super::groups;
 use crate::issue::Broker;
 use crate::people::Visitor;
-use crate::store::RequestRow;
+use crate::store::{self, RequestRow, VoteRow};
 
 /// Whether somebody may decide a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,6 +21,8 @@ pub enum Eligible {
 /// Why somebody may not vote: what stands beside the button that is off.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum WhyNot {
+    /// Their passkeys were reset, and until then nobody takes their word.
+    Barred(Timestamp),
     /// It is their own run, agent or delegation.
     Own,
     /// They are in none of the groups that are asked.
@@ -34,6 +36,10 @@ pub enum WhyNot {
 impl fmt::Display for WhyNot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Barred(until) => write!(
+                f,
+                "your passkeys were reset: you can vote again from {until} on"
+            ),
             Self::Own => f.write_str("it is your own: you started it, or it acts for you"),
             Self::Group(groups) => match groups.as_slice() {
                 [group] => write!(f, "it needs somebody of the group `{group}`"),
@@ -55,6 +61,9 @@ impl Eligible {
         if row.is_own(&visitor.id) {
             return Eligible::No(WhyNot::Own);
         }
+        if let Some(until) = visitor.barred {
+            return Eligible::No(WhyNot::Barred(until));
+        }
         let mut asked: Vec<String> = row.needs().into_iter().map(|it| it.approvers).collect();
         asked.sort();
         asked.dedup();
@@ -72,6 +81,19 @@ impl Eligible {
 }
 
 impl Broker {
+    /// The votes on a request: a yes of somebody who was disabled since counts no more, a no is a no.
+    ///
+    /// # Errors
+    /// The store's.
+    pub(crate) async fn votes_that_count(
+        &self,
+        request: &str,
+    ) -> Result<Vec<VoteRow>, store::Error> {
+        let mut votes = self.store.votes(request).await?;
+        votes.retain(|vote| !vote.yes || !self.ledger.disables(&vote.person));
+        Ok(votes)
+    }
+
     /// Whether `visitor` may decide `row`, and if not, why not.
     #[must_use]
     pub fn eligible(&self, row: &RequestRow, visitor: &Visitor) -> Eligible {

@@ -287,7 +287,7 @@ pub(super) fn needs(row: &RequestRow, votes: &[VoteRow]) -> Vec<wire::Need> {
 /// 202, with where to look and when.
 async fn parked(broker: &Broker, held: &Held) -> Result<Response, Failure> {
     let row = &held.request;
-    let votes = broker.store.votes(&row.id).await.map_err(unreadable)?;
+    let votes = broker.votes_that_count(&row.id).await.map_err(unreadable)?;
     let url = format!("{}/a/{}", broker.terms.url, row.id);
     let held = wire::Held {
         outcome: wire::Outcome::Hold,

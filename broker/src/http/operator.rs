@@ -1,4 +1,4 @@
-//! What operators do to a running broker, over its socket: freeze, unfreeze, accept an issuer's keys. Each act is an entry
+//! What operators do to a running broker, over its socket: freeze, disable, accept an issuer's keys. Each act is an entry
 //! with who did it and why. A test notice is none: it changes nothing.
 
 use std::sync::Arc;
@@ -41,6 +41,42 @@ pub(super) async fn unfreeze(
     let act = act(operator, ask.reason)?;
     let broker = Arc::clone(&app.broker);
     let done = app.detached(async move { broker.unfreeze(target, act).await });
+    told(done.await?)
+}
+
+/// `POST /v1/callers/disable`.
+pub(super) async fn disable(
+    State(app): State<Arc<App>>,
+    Extension(operator): Extension<Operator>,
+    Strict(whom): Strict<wire::Whom>,
+) -> Result<Response, Failure> {
+    let act = act(operator, whom.reason)?;
+    let broker = Arc::clone(&app.broker);
+    let done = app.detached(async move { broker.disable(&whom.id, act).await });
+    told(done.await?)
+}
+
+/// `POST /v1/callers/enable`.
+pub(super) async fn enable(
+    State(app): State<Arc<App>>,
+    Extension(operator): Extension<Operator>,
+    Strict(whom): Strict<wire::Whom>,
+) -> Result<Response, Failure> {
+    let act = act(operator, whom.reason)?;
+    let broker = Arc::clone(&app.broker);
+    let done = app.detached(async move { broker.enable(&whom.id, act).await });
+    told(done.await?)
+}
+
+/// `POST /v1/callers/reset-passkeys`.
+pub(super) async fn reset_passkeys(
+    State(app): State<Arc<App>>,
+    Extension(operator): Extension<Operator>,
+    Strict(whom): Strict<wire::Whom>,
+) -> Result<Response, Failure> {
+    let act = act(operator, whom.reason)?;
+    let broker = Arc::clone(&app.broker);
+    let done = app.detached(async move { broker.reset_passkeys(&whom.id, act).await });
     told(done.await?)
 }
 
@@ -101,10 +137,12 @@ fn told(done: Result<Done, Refused>) -> Result<Response, Failure> {
             changed: true,
             seq: Some(seq),
         },
-        Err(refused @ Refused::Issuer(_)) => {
+        Err(refused @ (Refused::Issuer(_) | Refused::Nobody(_))) => {
             return Err(wire::Problem::new(wire::Code::NotFound, refused.to_string()).into());
         }
-        Err(refused @ Refused::Record(_)) => return Err(Failure::operator(refused.to_string())),
+        Err(refused @ (Refused::Passkey(_) | Refused::Record(_) | Refused::Store(_))) => {
+            return Err(Failure::operator(refused.to_string()));
+        }
     };
     Ok(answer(StatusCode::OK, &done))
 }

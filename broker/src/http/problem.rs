@@ -188,6 +188,7 @@ impl From<Fault> for Failure {
 fn code(fault: &Fault) -> Code {
     match fault {
         Fault::Action(_) => Code::UnknownAction,
+        Fault::Disabled => Code::CallerDisabled,
         Fault::Field { .. } => Code::InvalidField,
         Fault::Key(_) => Code::BadCsr,
         Fault::ResourceType(_) => Code::UnknownResourceType,

@@ -81,6 +81,9 @@ pub enum Fault {
     /// The action is not in the schema.
     #[error("there is no action `{0}` in the schema of the policies in force")]
     Action(String),
+    /// An operator shut the caller out.
+    #[error("an operator has disabled this caller")]
+    Disabled,
     /// A member's value is not allowed.
     #[error("`{name}` {text}")]
     Field {

@@ -204,6 +204,7 @@ pub(super) fn unreadable(
     let mut body = block(case, ledger);
     put(&mut body, "detail", json!(fault.to_string()));
     let why = match fault {
+        Fault::Disabled => DenyReason::Disabled,
         Fault::Key(_) => DenyReason::Key,
         Fault::TaskOver => DenyReason::TaskOver,
         Fault::Action(_)

@@ -36,6 +36,9 @@ impl Broker {
         if let Some(token) = rows::spent_token(&case, &named, case.proof()) {
             self.unspent(token).await?;
         }
+        if self.ledger.disables(caller.principal().id.as_str()) {
+            return Ok(Err(Fault::Disabled));
+        }
         let policy = self.policies.in_force();
         let (asked, task) = match self.read(&case, &policy).await.map_err(Stop::into_error)? {
             Ok(read) => read,

@@ -123,7 +123,11 @@ impl Facts<'_> {
     /// The evidence is used up in the outcome's own transaction.
     pub(super) fn spend(&self, outcome: &str, end: Timestamp) -> Vec<Write> {
         let mark = Mark { outcome, end };
-        spend(self.case, &self.task.id(), Some(self.asked), mark)
+        let mut writes = spend(self.case, &self.task.id(), Some(self.asked), mark);
+        // Not beside a refusal of what is disabled: that one is for such a caller.
+        let caller = self.case.caller.principal().id.to_string();
+        writes.push(Write::NotDisabled(caller));
+        writes
     }
 
     /// So is its idempotency key.

@@ -61,7 +61,8 @@ impl Broker {
         let Some(request) = found.await.map_err(unreadable)? else {
             return Ok(Said::default());
         };
-        let rows = self.store.votes(&request.id).await.map_err(unreadable)?;
+        let rows = self.votes_that_count(&request.id).await;
+        let rows = rows.map_err(unreadable)?;
         Ok(Said {
             votes: rows.iter().filter_map(as_cast).collect(),
             request: Some(request),

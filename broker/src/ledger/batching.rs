@@ -61,6 +61,7 @@ impl Claim {
             | Write::Erase(_)
             | Write::Keep(_)
             | Write::Looked(_)
+            | Write::NotDisabled(_)
             | Write::NotFrozen(_)
             | Write::Notice(_)
             | Write::OpenTask(_)

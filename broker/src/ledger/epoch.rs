@@ -8,15 +8,14 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 use stint_audit::chain::HeadParts;
-use stint_audit::kind::{
-    self, Genesis, KeyAdded, KeyUse, NextLog, PriorLog, Recovery, RequestEnd, Scope,
-};
+use stint_audit::kind::{self, Genesis, KeyAdded, KeyUse, NextLog, PriorLog, Recovery, RequestEnd};
 use stint_audit::{Checkpoint, Digest, Entry, Head, Header, LogKey, Pseudonyms, What};
 use thiserror::Error;
 use tokio::sync::{mpsc, watch};
 
 use super::draft::note;
 use super::keys::{EpochKeys, origin};
+use super::standing::Target;
 use super::whole::Whole;
 use super::{Ledger, Published, cut};
 use crate::random;
@@ -246,7 +245,7 @@ impl Turn<'_> {
         Ok(())
     }
 
-    /// The first entries of the new log. What was frozen stays frozen.
+    /// The first entries of the new log. What was frozen stays frozen, and who was disabled stays so.
     async fn begin(
         &self,
         db: &mut Db,
@@ -287,11 +286,12 @@ impl Turn<'_> {
                 actors: [actor, _], ..
             } => actor,
         };
-        // One entry a freeze; an operator's hand made each, so there are few.
-        let frozen = self.old.frozen.iter().take(PAGE);
-        entries.extend(frozen.map(|(seq, target)| {
-            still_frozen(*seq, target.as_deref(), actor, (closed.log(), &people))
-        }));
+        // One entry each; an operator's hand made them, so there are few.
+        let hand = (actor.as_str(), closed.log(), &people);
+        let frozen = self.old.frozen.targets.iter().take(PAGE);
+        entries.extend(frozen.map(|(seq, target)| still_frozen((*seq, target), hand)));
+        let disabled = self.old.frozen.disabled.iter().take(PAGE);
+        entries.extend(disabled.map(|(seq, id)| still_disabled((*seq, id), hand)));
         let frozen = entries.len() - before;
         let head = self
             .extend(db, &Head::empty(log, self.epoch), entries)
@@ -392,38 +392,43 @@ fn void(row: &RequestRow, people: &Pseudonyms) -> Entry {
     }
 }
 
-fn still_frozen(
-    seq: u64,
-    target: Option<&str>,
-    actor: &str,
-    (old, people): (&str, &Pseudonyms),
-) -> Entry {
+fn still_frozen((seq, target): (u64, &Target), hand: Hand<'_>) -> Entry {
     let frozen = kind::Frozen {
         revokes: 0,
-        scope: if target.is_some() {
-            Scope::Issuer
-        } else {
-            Scope::All
-        },
+        scope: target.scope(),
     };
-    let who = people.subject(actor);
-    let mut body = Map::new();
-    body.insert(
-        "actor".to_owned(),
-        json!({ "id": actor, "open": who.open.to_string() }),
-    );
-    body.insert(
-        "reason".to_owned(),
-        json!(format!("frozen by entry {seq} of {old}")),
-    );
-    if let Some(target) = target {
-        body.insert("target".to_owned(), json!(target));
+    let mut entry = goes_on(frozen.into(), format!("frozen by entry {seq}"), hand);
+    if let Target::Issuer(name) = target {
+        entry.body.what.insert("target".to_owned(), json!(name));
     }
+    entry
+}
+
+fn still_disabled((seq, id): (u64, &str), hand: Hand<'_>) -> Entry {
+    let disabled = kind::CallerDisabled { revokes: 0 };
+    let mut entry = goes_on(disabled.into(), format!("disabled by entry {seq}"), hand);
+    let (_, _, people) = hand;
+    let subject = people.subject(id);
+    let caller = json!({ "id": id, "open": subject.open.to_string() });
+    entry.body.what.insert("caller".to_owned(), caller);
+    entry.subj = Some(subject.pseudonym);
+    entry
+}
+
+/// What an entry of the old log said, said again.
+fn goes_on(what: What, why: String, (actor, old, people): Hand<'_>) -> Entry {
+    let who = people.subject(actor);
+    let actor = json!({ "id": actor, "open": who.open.to_string() });
+    let reason = json!(format!("{why} of {old}"));
+    let body = [("actor".to_owned(), actor), ("reason".to_owned(), reason)];
     Entry {
         by: Some(who.pseudonym),
-        ..note(frozen, None, body)
+        ..note(what, None, Map::from_iter(body))
     }
 }
+
+/// Who ends the log, which, and how the next one names people.
+type Hand<'a> = (&'a str, &'a str, &'a Pseudonyms);
 
 /// Entries of one batch, with room for those that stand beside them.
 const PAGE: usize = 400;

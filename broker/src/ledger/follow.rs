@@ -3,6 +3,7 @@
 use stint_audit::{Body, Digest, Header, What};
 use subtle::ConstantTimeEq as _;
 
+use super::Frozen;
 use super::committer::Committer;
 use super::opening::restore;
 use super::transaction::Stands;
@@ -100,10 +101,10 @@ impl Committer {
         for header in entries {
             match &header.what {
                 What::PolicyLoaded(loaded) if loaded.ok => pol = header.pol,
-                what @ (What::Frozen(_) | What::Unfrozen(_)) => {
-                    // Neither is erased while it binds, and both are short.
+                what if Frozen::hears(what) => {
+                    // None is erased while it binds, and all are short.
                     let body = body_of(db, header).await?;
-                    frozen.follow(header.seq, what, || body);
+                    frozen.follow(header.seq, what, || Some(body));
                 }
                 // A COMMIT of ours that was answered too late: nobody was told, so nothing was handed out.
                 What::Granted(_) if *header.node == *self.node.name => {

@@ -66,7 +66,7 @@ impl<'a> Guards<'a> {
                     Write::Spend(row) => guards.spend.push((place, row)),
                     Write::Vote(row) => guards.voted.push((place, Voted::Cast(row))),
                     Write::VotesAre(judged) => guards.voted.push((place, Voted::Judged(judged))),
-                    // `NotFrozen` is the committer's own: it folds entries, not rows. `HistoryIs` reads only, so it
+                    // `NotDisabled` and `NotFrozen` are the committer's own: it folds entries, not rows. `HistoryIs` reads only, so it
                     // comes last: see [`hold_histories`].
                     Write::Deny(_)
                     | Write::Derived(_)
@@ -75,6 +75,7 @@ impl<'a> Guards<'a> {
                     | Write::Grant(_)
                     | Write::Keep(_)
                     | Write::Looked(_)
+                    | Write::NotDisabled(_)
                     | Write::NotFrozen(_)
                     | Write::Notice(_)
                     | Write::PolicySet(_)
@@ -323,6 +324,7 @@ impl<'a> Effects<'a> {
                     | Write::Deferral(_)
                     | Write::HistoryIs { .. }
                     | Write::Erase(_)
+                    | Write::NotDisabled(_)
                     | Write::NotFrozen(_)
                     | Write::OpenTask(_)
                     | Write::Park(_)

@@ -1,4 +1,5 @@
-//! What entries say that still binds: freezes that were not lifted, and each issuer's newest key set (LEDGER.md §8).
+//! What entries say that still binds: freezes that were not lifted, identities that are disabled, and each issuer's newest
+//! key set (LEDGER.md §8).
 //!
 //! It is a fold of the entries themselves, in order. No row says it, so no row can be taken away: at a start the headers
 //! are folded as they are re-hashed, and after that the committer folds what it commits. What the fold forbids cannot
@@ -6,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use stint_audit::kind::{KeyUse, Scope};
+use stint_audit::kind::{AdminOp, KeyUse, Scope};
 use stint_audit::{Body, Digest, Header, What};
 
 use super::OpenError;
@@ -14,9 +15,13 @@ use super::binding::Binding;
 use crate::store::Store;
 use crate::store::trail;
 
-/// What is frozen now, by the seq of the entry that said so.
+/// What is frozen now, and who is disabled, by the seq of the entry that said so.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Frozen(BTreeMap<u64, Target>);
+pub struct Frozen {
+    pub(super) targets: BTreeMap<u64, Target>,
+    /// SPIFFE IDs, of workloads and people alike.
+    pub(super) disabled: BTreeMap<u64, String>,
+}
 
 /// What a freeze covers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,35 +55,65 @@ impl Frozen {
     /// Whether the evidence of this issuer is refused.
     #[must_use]
     pub fn covers(&self, issuer: &str) -> bool {
-        self.0.values().any(|target| match target {
+        self.targets.values().any(|target| match target {
             Target::All => true,
             Target::Issuer(frozen) => frozen == issuer,
         })
     }
 
+    /// Whether this identity is shut out.
+    #[must_use]
+    pub fn disables(&self, id: &str) -> bool {
+        self.disabled.values().any(|disabled| disabled == id)
+    }
+
+    /// The entries that shut this identity out.
+    #[must_use]
+    pub fn disabled_by(&self, id: &str) -> Vec<u64> {
+        let same = self.disabled.iter().filter(|(_, disabled)| *disabled == id);
+        same.map(|(seq, _)| *seq).collect()
+    }
+
     /// The entries that froze exactly this.
     #[must_use]
     pub fn of(&self, target: &Target) -> Vec<u64> {
-        let same = self.0.iter().filter(|(_, frozen)| *frozen == target);
+        let same = self.targets.iter().filter(|(_, frozen)| *frozen == target);
         same.map(|(seq, _)| *seq).collect()
     }
 
     /// What is frozen, oldest first.
     pub fn targets(&self) -> impl Iterator<Item = &Target> {
-        self.0.values()
+        self.targets.values()
     }
 
     /// Whether anything is.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.targets.is_empty()
     }
 
-    /// What it comes to with one more entry, at `seq`, whose body is asked for where it matters.
-    pub(super) fn follow(&mut self, seq: u64, what: &What, body: impl FnOnce() -> Body) {
+    /// Whether an entry has a say here.
+    pub(super) fn hears(what: &What) -> bool {
         match what {
-            What::Frozen(_) => drop(self.0.insert(seq, Target::of(&body()))),
-            What::Unfrozen(unfrozen) => drop(self.0.remove(&unfrozen.of)),
+            What::CallerDisabled(_) | What::Frozen(_) | What::Unfrozen(_) => true,
+            What::Admin(admin) => admin.op == AdminOp::CallerEnabled,
+            _ => false,
+        }
+    }
+
+    /// What it comes to with one more entry, at `seq`, whose body is asked for where it matters. A freeze without one
+    /// covers everything.
+    pub(super) fn follow(&mut self, seq: u64, what: &What, body: impl FnOnce() -> Option<Body>) {
+        match what {
+            What::Frozen(_) => drop(self.targets.insert(seq, Target::of(body().as_ref()))),
+            What::Unfrozen(unfrozen) => drop(self.targets.remove(&unfrozen.of)),
+            What::CallerDisabled(_) => {
+                self.disabled
+                    .extend(body().and_then(|body| Some((seq, whom(&body)?))));
+            }
+            What::Admin(admin) if admin.op == AdminOp::CallerEnabled => {
+                admin.of.map(|of| self.disabled.remove(&of));
+            }
             _ => {}
         }
     }
@@ -86,8 +121,8 @@ impl Frozen {
 
 impl Target {
     /// What the body of a `frozen` entry names. One that names nothing covers everything.
-    fn of(body: &Body) -> Target {
-        let target = body.what.get("target").and_then(|target| target.as_str());
+    fn of(body: Option<&Body>) -> Target {
+        let target = body.and_then(|body| body.what.get("target")?.as_str());
         target.map_or(Target::All, |issuer| Target::Issuer(issuer.to_owned()))
     }
 
@@ -150,12 +185,12 @@ impl Standing {
         self.headers.get(&self.binding.pruned()?)
     }
 
-    /// What is frozen, by the bodies that say it.
+    /// What is frozen and who is disabled, by the bodies that say it.
     pub(super) async fn frozen(&self, store: &Store) -> Result<Frozen, OpenError> {
         let mut frozen = Frozen::default();
-        for header in self.of(|what| matches!(what, What::Frozen(_))) {
-            let target = Target::of(&body(store, header).await?);
-            frozen.0.insert(header.seq, target);
+        for header in self.of(Frozen::hears) {
+            let body = body(store, header).await?;
+            frozen.follow(header.seq, &header.what, || Some(body));
         }
         Ok(frozen)
     }
@@ -187,6 +222,12 @@ impl Standing {
             .filter(|it| self.binding.holds(it.seq));
         bind.filter(move |header| wanted(&header.what))
     }
+}
+
+/// Whom the body of a `caller_disabled` entry names.
+fn whom(body: &Body) -> Option<String> {
+    let id = body.what.get("caller")?.get("id")?;
+    id.as_str().map(str::to_owned)
 }
 
 /// The body that this header commits to, or no start.

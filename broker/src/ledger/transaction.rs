@@ -164,19 +164,22 @@ impl Committer {
         lost
     }
 
-    /// Units whose issuer is frozen at their place: by the log, or by an entry before them in this very batch.
+    /// Units whose issuer is frozen, or whose people or caller are disabled, at their place: by the log, or by an entry
+    /// before them in this very batch.
     fn frozen_meanwhile(&self, jobs: &[Job]) -> Vec<(usize, Lost)> {
         let mut frozen = self.says.frozen.borrow().clone();
         let mut lost = Vec::new();
         for (seq, (place, job)) in (self.head.size()..).zip(jobs.iter().enumerate()) {
-            let covers =
-                |write: &Write| matches!(write, Write::NotFrozen(issuer) if frozen.covers(issuer));
-            if job.unit.writes.iter().any(covers) {
-                lost.push((place, Lost::Frozen));
-            }
+            let forbids = |write: &Write| match write {
+                Write::NotFrozen(issuer) => frozen.covers(issuer).then_some(Lost::Frozen),
+                Write::NotDisabled(id) => frozen.disables(id).then_some(Lost::Disabled),
+                _ => None,
+            };
+            let forbidden = job.unit.writes.iter().find_map(forbids);
+            lost.extend(forbidden.map(|why| (place, why)));
             // Units without an entry take no seq, so this one is too high; it is a name here, and as unique.
             if let Some(sealed) = &job.unit.entry {
-                frozen.follow(seq, &sealed.entry.what, || sealed.entry.body.clone());
+                frozen.follow(seq, &sealed.entry.what, || Some(sealed.entry.body.clone()));
             }
         }
         lost
@@ -186,11 +189,10 @@ impl Committer {
     fn standing_after(&self, jobs: &[Job]) -> Stands {
         let taken = jobs.iter().rev().find_map(|job| takes_force(&job.unit));
         let entries = || jobs.iter().filter_map(|job| job.unit.entry.as_ref());
-        let about = |what: &What| matches!(what, What::Frozen(_) | What::Unfrozen(_));
-        let frozen = entries().any(|it| about(&it.entry.what)).then(|| {
+        let frozen = entries().any(|it| Frozen::hears(&it.entry.what)).then(|| {
             let mut frozen = self.says.frozen.borrow().clone();
             for (seq, sealed) in (self.head.size()..).zip(entries()) {
-                frozen.follow(seq, &sealed.entry.what, || sealed.entry.body.clone());
+                frozen.follow(seq, &sealed.entry.what, || Some(sealed.entry.body.clone()));
             }
             frozen
         });

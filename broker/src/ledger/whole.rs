@@ -13,6 +13,7 @@ use thiserror::Error;
 
 use super::cut::{self, Below, Cut, CutError};
 use super::opening::restore;
+use super::standing::Frozen;
 use crate::store::trail::{self, BatchRow};
 use crate::store::{Db, pages};
 
@@ -27,8 +28,8 @@ pub(crate) struct Whole {
     pub erased: u64,
     /// Its root at each size that was asked for and reached.
     pub roots: BTreeMap<u64, Digest>,
-    /// Freezes that were not lifted: seq of each, and the issuer, if it is one alone.
-    pub frozen: BTreeMap<u64, Option<String>>,
+    /// What is frozen, and who is disabled.
+    pub frozen: Frozen,
 }
 
 /// Why it is not.
@@ -100,7 +101,7 @@ struct Walk {
     /// Half-open ranges of bodies that are not there, and those that entries say were erased.
     missing: Vec<[u64; 2]>,
     erased: Vec<[u64; 2]>,
-    frozen: BTreeMap<u64, Option<String>>,
+    frozen: Frozen,
     /// Where it begins, and the cut that one of the entries must speak of.
     floor: u64,
     cut: Option<Cut>,
@@ -211,18 +212,14 @@ impl Walk {
         Ok(())
     }
 
-    /// What the entry says that the next log must know. A freeze whose body names nothing covers everything.
+    /// What the entry says that the next log must know.
     fn fold(&mut self, header: &Header, body: Option<&[u8]>) {
         match &header.what {
             What::Erased(erased) => self.erased.extend(&erased.ranges),
-            What::Frozen(_) => {
-                let body = body.and_then(|body| Body::parse(body).ok());
-                let target =
-                    body.and_then(|body| Some(body.what.get("target")?.as_str()?.to_owned()));
-                self.frozen.insert(header.seq, target);
+            what => {
+                let body = || body.and_then(|body| Body::parse(body).ok());
+                self.frozen.follow(header.seq, what, body);
             }
-            What::Unfrozen(unfrozen) => drop(self.frozen.remove(&unfrozen.of)),
-            _ => {}
         }
     }
 

@@ -200,10 +200,9 @@ impl Sender {
         }
         let mut letters = Vec::new();
         for reader in self.broker.store.readers_of_mail().await? {
-            if parcel
-                .rest()
-                .is_some_and(|rest| !rest.contains(&reader.email))
-            {
+            let had = parcel.rest();
+            let had = had.is_some_and(|rest| !rest.contains(&reader.email));
+            if had || self.broker.ledger.disables(&reader.id) {
                 continue;
             }
             let theirs = about.iter().filter(|it| self.concerns(it, &reader));

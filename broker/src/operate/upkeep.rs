@@ -428,7 +428,7 @@ async fn prune_it(args: Prune) -> anyhow::Result<ExitCode> {
 
 fn began(next: &Turned) {
     say(&format!(
-        "epoch     {} begins; {} open requests are void, {} freezes go on\n\
+        "epoch     {} begins; {} open requests are void, {} freezes and disabled identities go on\n\
          key       {}\n\
          next      tell auditors the new key; copy the new key files to every replica; then: stintd serve",
         next.log, next.void, next.frozen, next.vkey,

@@ -15,6 +15,7 @@ use crate::random;
 use crate::store::Write;
 use crate::store::passkeys::{Change as Key, PasskeyRow};
 use crate::store::people::Change;
+use crate::trust::{Act, Done, Refused};
 
 /// What a browser sends of a new passkey.
 pub(crate) struct Offered<'a> {
@@ -140,7 +141,7 @@ impl Broker {
             entry: String::new(),
             retired: None,
         };
-        let mut body = self.about(visitor);
+        let mut body = self.person(visitor);
         body.insert("public".to_owned(), enrolled.key.jwk());
         body.insert("credential".to_owned(), json!(row.credential));
         body.insert("rp".to_owned(), json!(expected.rp));
@@ -161,7 +162,13 @@ impl Broker {
             entry: entry.id.clone(),
             ..row
         };
-        let writes = vec![Write::People(Change::Passkey(Key::Enrol(row.clone())))];
+        let mut writes = vec![Write::People(Change::Passkey(Key::Enrol(row.clone())))];
+        if had.iter().all(|row| row.retired.is_some()) {
+            // From now on a vote of theirs counts: those who would know better hear of it.
+            let title = "A first passkey: this person can decide requests from now on";
+            let lines = [("Who", visitor.name.as_str()), ("Id", visitor.id.as_str())];
+            writes.extend(self.notifier.alarm("passkey", title, &lines));
+        }
         match self.ledger.record(entry, None, writes).await {
             Ok(receipt) => Ok((row, receipt.seq())),
             Err(ledger::Error::Lost(_)) => Err(KeyError::Known),
@@ -174,56 +181,82 @@ impl Broker {
     /// # Errors
     /// [`KeyError`].
     pub(crate) async fn retire(&self, visitor: &Visitor, credential: &str) -> Result<(), KeyError> {
-        let rows = self
-            .store
-            .passkeys(visitor.id.as_str())
-            .await
-            .map_err(away)?;
-        let mut rows = rows.into_iter();
+        let rows = self.store.passkeys(visitor.id.as_str()).await;
+        let mut rows = rows.map_err(away)?.into_iter();
         let row = rows.find(|row| row.credential == credential && row.retired.is_none());
         let row = row.ok_or(KeyError::Nothing)?;
-        let body = self.about(visitor);
-        self.retire_for(&row, (visitor.id.as_str(), body), "retired by its owner")
-            .await
-    }
-
-    /// The same whoever wants it: `body` says who.
-    pub(super) async fn retire_for(
-        &self,
-        row: &PasskeyRow,
-        (person, mut body): (&str, Map<String, Value>),
-        why: &str,
-    ) -> Result<(), KeyError> {
-        let added = self.ledger.find(&row.entry, Whose::Any).await;
-        let added = added.map_err(away)?;
-        let added = added.ok_or_else(|| KeyError::Away("its entry is not found".to_owned()))?;
-        let key: Digest = row.key.parse().map_err(away)?;
-        body.insert("credential".to_owned(), json!(row.credential));
-        body.insert("label".to_owned(), json!(row.label));
-        let what = kind::KeyRetired {
-            key,
-            not_after: None,
-            of: added.header.seq,
-            usage: KeyUse::Passkey,
-            vkey: None,
-            why: why.to_owned(),
-        };
-        let mut entry = ledger::note(what, None, body);
-        entry.subj = Some(self.ledger.subject(person).pseudonym);
-        let change = Key::Retire {
-            credential: row.credential.clone(),
-            at: self.clock.now().as_millis(),
-        };
-        let writes = vec![Write::People(Change::Passkey(change))];
-        match self.ledger.record(entry, None, writes).await {
+        let (what, retired) = self.retirement(&row, "retired by its owner").await?;
+        let mut body = self.person(visitor);
+        body.extend(called(&row));
+        let entry = self.of_person(ledger::note(what, None, body), visitor);
+        match self.ledger.record(entry, None, vec![retired]).await {
             Ok(_) => Ok(()),
             Err(ledger::Error::Lost(_)) => Err(KeyError::Nothing),
             Err(error) => Err(away(error)),
         }
     }
 
+    /// Retires all passkeys of a person, for an operator: they are lost, or in other hands. For a day nobody takes that
+    /// person's word: whoever has their login only cannot make a passkey and vote before anybody hears of it.
+    ///
+    /// # Errors
+    /// [`Refused`].
+    pub async fn reset_passkeys(&self, person: &str, act: Act) -> Result<Done, Refused> {
+        if self.store.person(person).await?.is_none() {
+            return Err(Refused::Nobody(person.to_owned()));
+        }
+        let until = self.clock.now().plus(DAY).as_millis();
+        let title = "Passkeys were reset: for a day this person cannot vote";
+        // With the first that goes.
+        let mut once = vec![Write::People(Change::Bar(person.to_owned(), until))];
+        once.extend(self.told_of(person, title, &act));
+        let mut done = Done::Already;
+        for row in self.store.passkeys(person).await? {
+            if row.retired.is_some() {
+                continue;
+            }
+            let retirement = self.retirement(&row, "reset by an operator").await;
+            let (what, retired) =
+                retirement.map_err(|error| Refused::Passkey(error.to_string()))?;
+            let mut entry = self.about(what.into(), person, &act);
+            entry.body.what.extend(called(&row));
+            let writes = once.iter().cloned().chain([retired]).collect();
+            match self.ledger.record(entry, None, writes).await {
+                Ok(receipt) => done = Done::Recorded(receipt.seq()),
+                Err(ledger::Error::Lost(_)) => continue, // its owner was faster
+                Err(error) => return Err(error.into()),
+            }
+            once.clear();
+        }
+        Ok(done)
+    }
+
+    /// What says that a passkey counts no more, and makes it so.
+    async fn retirement(
+        &self,
+        row: &PasskeyRow,
+        why: &str,
+    ) -> Result<(kind::KeyRetired, Write), KeyError> {
+        let added = self.ledger.find(&row.entry, Whose::Any).await;
+        let added = added.map_err(away)?;
+        let added = added.ok_or_else(|| KeyError::Away("its entry is not found".to_owned()))?;
+        let what = kind::KeyRetired {
+            key: row.key.parse().map_err(away)?,
+            not_after: None,
+            of: added.header.seq,
+            usage: KeyUse::Passkey,
+            vkey: None,
+            why: why.to_owned(),
+        };
+        let change = Key::Retire {
+            credential: row.credential.clone(),
+            at: self.clock.now().as_millis(),
+        };
+        Ok((what, Write::People(Change::Passkey(change))))
+    }
+
     /// The body of an entry about a person.
-    fn about(&self, visitor: &Visitor) -> Map<String, Value> {
+    fn person(&self, visitor: &Visitor) -> Map<String, Value> {
         let open = self.ledger.subject(visitor.id.as_str()).open.to_string();
         let person = json!({ "id": visitor.id.as_str(), "name": visitor.name, "open": open });
         Map::from_iter([("person".to_owned(), person)])
@@ -235,6 +268,12 @@ impl Broker {
     }
 }
 
+/// How an entry names a passkey.
+fn called(row: &PasskeyRow) -> [(String, Value); 2] {
+    let named = [("credential", &row.credential), ("label", &row.label)];
+    named.map(|(name, text)| (name.to_owned(), json!(text)))
+}
+
 fn away(error: impl std::fmt::Display) -> KeyError {
     KeyError::Away(error.to_string())
 }
@@ -244,6 +283,9 @@ const OPEN: usize = 16;
 
 /// As long as a person needs to find their key.
 pub(crate) const PATIENCE: Seconds = Seconds::new(300);
+
+/// UX.md §1: how long nobody takes the word of somebody whose passkeys were reset.
+const DAY: Seconds = Seconds::new(86_400);
 
 /// Passkeys of one person that count.
 const MOST: usize = 16;

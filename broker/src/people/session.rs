@@ -7,7 +7,7 @@ use stint_policy::{Seconds, Timestamp};
 use super::{People, Visitor};
 use crate::issue::Broker;
 use crate::random;
-use crate::store::people::{Change, PersonRow};
+use crate::store::people::Change;
 use crate::store::{Error, SessionRow, Write, sessions};
 
 /// A secret that was just made.
@@ -54,7 +54,8 @@ impl Broker {
         let Some((session, person)) = found else {
             return Ok(None);
         };
-        if session.key.as_deref() != key || !people.stands(&session, &person, now) {
+        let disabled = self.ledger.disables(&person.id);
+        if disabled || session.key.as_deref() != key || !people.stands(&session, now) {
             return Ok(None);
         }
         if now > Timestamp::from_millis(session.used).plus(GRAIN) {
@@ -65,13 +66,13 @@ impl Broker {
             self.ledger
                 .enqueue(vec![Write::People(Change::Session(used))]);
         }
-        Ok(people.visitor(&session, person))
+        Ok(people.visitor(&session, person, now))
     }
 }
 
 impl People {
     /// Whether a session is as good as on its first day.
-    pub(crate) fn stands(&self, session: &SessionRow, person: &PersonRow, now: Timestamp) -> bool {
+    pub(crate) fn stands(&self, session: &SessionRow, now: Timestamp) -> bool {
         let from = |millis: i64, life: Seconds| Timestamp::from_millis(millis).plus(life);
         let idle = match session.key {
             // A terminal's lasts an hour, used or not.
@@ -79,7 +80,7 @@ impl People {
             None => from(session.used, self.session_idle),
         };
         let ends = Timestamp::from_millis(session.ends).min(from(session.opened, self.session_ttl));
-        now < ends && now < idle && !person.disabled
+        now < ends && now < idle
     }
 }
 

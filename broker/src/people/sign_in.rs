@@ -218,7 +218,6 @@ impl Broker {
             groups: words.clone(),
             seen: now.as_millis(),
             barred: None,
-            disabled: false,
         };
         let session = SessionRow {
             hash: fresh.hash,
@@ -232,7 +231,7 @@ impl Broker {
             ends: now.plus(people.session_ttl).as_millis(),
             agent: from.agent.clone(),
         };
-        let visitor = people.visitor(&session, person.clone());
+        let visitor = people.visitor(&session, person.clone(), now);
         let visitor = visitor.ok_or_else(|| LoginError::Refused("no SPIFFE ID".to_owned()))?;
         let login = Login {
             person,
@@ -257,28 +256,22 @@ impl Broker {
         login: Login,
     ) -> Result<(), LoginError> {
         let entry = self.login_entry(visitor, via, from);
-        let disabled = login.person.id.clone();
-        let mut writes: Vec<_> = spent.into_iter().map(Write::Spend).collect();
+        let mut writes = vec![Write::NotDisabled(login.person.id.clone())];
+        writes.extend(spent.into_iter().map(Write::Spend));
         writes.push(Write::People(Change::Login(Box::new(login))));
         match self.ledger.record(entry, None, writes).await {
             Ok(_) => Ok(()),
             Err(ledger::Error::Lost(Lost::Proof | Lost::Spent)) => {
                 Err(LoginError::Refused("the code was used before".to_owned()))
             }
-            Err(ledger::Error::Lost(_)) => {
-                let known = self.store.person(&disabled).await;
-                match known {
-                    Ok(Some(person)) if person.disabled => {
-                        Err(LoginError::Refused("the person is disabled".to_owned()))
-                    }
-                    Ok(_) => Err(LoginError::Told(
-                        "an account that your login brings is tied to another person here already. Ask whoever runs \
-                         Stint: one account belongs to one person"
-                            .to_owned(),
-                    )),
-                    Err(error) => Err(LoginError::Away(error.to_string())),
-                }
+            Err(ledger::Error::Lost(Lost::Disabled)) => {
+                Err(LoginError::Refused("the person is disabled".to_owned()))
             }
+            Err(ledger::Error::Lost(_)) => Err(LoginError::Told(
+                "an account that your login brings is tied to another person here already. Ask whoever runs Stint: one \
+                 account belongs to one person"
+                    .to_owned(),
+            )),
             Err(error) => Err(LoginError::Away(error.to_string())),
         }
     }

@@ -90,7 +90,7 @@ impl Broker {
         }
         let found = self.store.session(&read.session).await;
         let found = found.map_err(|error| LoginError::Away(error.to_string()))?;
-        let standing = found.filter(|(session, person)| people.stands(session, person, now));
+        let standing = found.filter(|(session, _)| people.stands(session, now));
         let (theirs, person) = standing.ok_or_else(|| refused("nobody is signed in any more"))?;
         let fresh = Fresh::new(TERMINAL);
         // No longer than the login that let it in.
@@ -105,7 +105,7 @@ impl Broker {
             agent: whence.agent.clone(),
             ..theirs
         };
-        let visitor = people.visitor(&session, person.clone());
+        let visitor = people.visitor(&session, person.clone(), now);
         let visitor = visitor.ok_or_else(|| refused("no SPIFFE ID"))?;
         let login = Login {
             person,

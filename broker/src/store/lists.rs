@@ -1,4 +1,4 @@
-//! Lists for people to read: requests, grants, tasks, callers, people. Each page is found by a key, never by an offset, and
+//! Lists for people to read: requests, grants, tasks, callers. Each page is found by a key, never by an offset, and
 //! holds at most [`MOST`] rows. Order and time of what was recorded come from the index, which is written a moment behind
 //! the commit; nothing rests on them.
 
@@ -6,7 +6,6 @@ mod entries;
 mod grants;
 
 use super::engine::{Row, Sql, query};
-use super::people::PersonRow;
 use super::requests::{self, RequestRow};
 use super::{Error, Store};
 
@@ -167,35 +166,6 @@ impl Store {
         .fetch_optional(self.readers())
         .await;
         row.and_then(|row| row.as_ref().map(task).transpose())
-            .map_err(|source| self.failed(source))
-    }
-
-    /// People who ever signed in, by id, after `after`.
-    ///
-    /// # Errors
-    /// [`Error::Database`].
-    pub async fn list_people(&self, after: &str, limit: i64) -> Result<Vec<PersonRow>, Error> {
-        let rows = query(
-            "SELECT id, name, email, groups, seen, barred, disabled FROM person
-             WHERE log = $1 AND id > $2 ORDER BY id LIMIT $3",
-        )
-        .bind(self.log())
-        .bind(after)
-        .bind(limit.min(MOST))
-        .fetch_all(self.readers())
-        .await;
-        let person = |row: &Row| {
-            Ok(PersonRow {
-                id: row.try_get(0)?,
-                name: row.try_get(1)?,
-                email: row.try_get(2)?,
-                groups: row.try_get(3)?,
-                seen: row.try_get(4)?,
-                barred: row.try_get(5)?,
-                disabled: row.try_get::<i64>(6)? != 0,
-            })
-        };
-        rows.and_then(|rows| rows.iter().map(person).collect())
             .map_err(|source| self.failed(source))
     }
 

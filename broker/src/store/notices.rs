@@ -269,7 +269,7 @@ impl Store {
         };
         query(
             "SELECT id, email, groups FROM person
-             WHERE log = $1 AND disabled = 0 AND email IS NOT NULL ORDER BY seen DESC LIMIT 5000",
+             WHERE log = $1 AND email IS NOT NULL ORDER BY seen DESC LIMIT 5000",
         )
         .bind(self.log())
         .fetch_all(self.readers())

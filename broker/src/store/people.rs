@@ -7,6 +7,8 @@ use super::{Error, Store, passkeys};
 /// What a login, a session or a passkey changes.
 #[derive(Debug, Clone)]
 pub enum Change {
+    /// Somebody cannot vote until a time, in milliseconds.
+    Bar(String, i64),
     /// Somebody signed in.
     Login(Box<Login>),
     /// A passkey comes, signs or goes.
@@ -32,6 +34,7 @@ impl Change {
     /// What must not be changed twice in one batch.
     pub(crate) fn key(&self) -> String {
         match self {
+            Self::Bar(person, _) => person.clone(),
             Self::Login(login) => login.person.id.clone(),
             Self::Passkey(change) => change.key(),
             Self::Session(change) => change.key(),
@@ -52,10 +55,8 @@ pub struct PersonRow {
     pub groups: String,
     /// The newest login.
     pub seen: i64,
-    /// No vote counts before: passkeys were reset.
+    /// Until when they cannot vote: passkeys were reset.
     pub barred: Option<i64>,
-    /// Whether an operator shut them out.
-    pub disabled: bool,
 }
 
 impl Store {
@@ -65,7 +66,7 @@ impl Store {
     /// [`Error::Database`].
     pub async fn person(&self, id: &str) -> Result<Option<PersonRow>, Error> {
         let found = query(
-            "SELECT id, name, email, groups, seen, barred, disabled FROM person
+            "SELECT id, name, email, groups, seen, barred FROM person
              WHERE log = $1 AND id = $2",
         );
         let row = found.bind(self.log()).bind(id);
@@ -97,27 +98,30 @@ pub(super) fn read(row: &Row, at: usize) -> Result<PersonRow, sqlx::Error> {
         groups: row.try_get(at + 3)?,
         seen: row.try_get(at + 4)?,
         barred: row.try_get(at + 5)?,
-        disabled: row.try_get::<i64>(at + 6)? != 0,
     })
 }
 
 /// Applies a change; `false` if what it rests on is not so any more.
 pub(crate) async fn apply(db: &mut Db, log: &str, change: &Change) -> Result<bool, sqlx::Error> {
     match change {
+        Change::Bar(person, until) => {
+            let barred = query("UPDATE person SET barred = $3 WHERE log = $1 AND id = $2");
+            let barred = barred.bind(log).bind(&**person).bind(*until);
+            Ok(barred.execute(db).await? == 1)
+        }
         Change::Login(login) => sign_in(db, log, login).await,
         Change::Passkey(change) => passkeys::apply(db, log, change).await,
         Change::Session(change) => sessions::apply(db, log, change).await,
     }
 }
 
-/// `false` if an account is somebody else's, or the person is shut out.
+/// `false` if an account is somebody else's.
 async fn sign_in(db: &mut Db, log: &str, login: &Login) -> Result<bool, sqlx::Error> {
     let person = &login.person;
-    let known = query(
+    query(
         "INSERT INTO person (log, id, name, email, groups, seen) VALUES ($1, $2, $3, $4, $5, $6)
          ON CONFLICT (log, id) DO UPDATE SET name = excluded.name, email = excluded.email,
-           groups = excluded.groups, seen = excluded.seen
-         WHERE person.disabled = 0",
+           groups = excluded.groups, seen = excluded.seen",
     )
     .bind(log)
     .bind(&*person.id)
@@ -127,9 +131,6 @@ async fn sign_in(db: &mut Db, log: &str, login: &Login) -> Result<bool, sqlx::Er
     .bind(person.seen)
     .execute(&mut *db)
     .await?;
-    if known != 1 {
-        return Ok(false);
-    }
     for (issuer, account) in &login.links {
         let theirs = query(
             "INSERT INTO person_link (log, issuer, account, person) VALUES ($1, $2, $3, $4)

@@ -39,6 +39,8 @@ pub enum Change {
         /// When.
         at: i64,
     },
+    /// All of a person are over, or all there are.
+    EndAll(Option<String>),
     /// It is over, at its owner's wish.
     End {
         /// Whose.
@@ -51,6 +53,7 @@ pub enum Change {
 impl Change {
     pub(crate) fn key(&self) -> String {
         match self {
+            Self::EndAll(person) => person.clone().unwrap_or_default(),
             Self::Used { hash, .. } | Self::End { hash, .. } => hash.clone(),
         }
     }
@@ -64,7 +67,7 @@ impl Store {
     pub async fn session(&self, hash: &str) -> Result<Option<(SessionRow, PersonRow)>, Error> {
         let found = query(
             "SELECT s.hash, s.person, s.via, s.key, s.groups, s.auth_at, s.opened, s.used, s.ends, s.agent,
-                    p.id, p.name, p.email, p.groups, p.seen, p.barred, p.disabled
+                    p.id, p.name, p.email, p.groups, p.seen, p.barred
              FROM session s JOIN person p ON p.log = s.log AND p.id = s.person
              WHERE s.log = $1 AND s.hash = $2",
         );
@@ -117,6 +120,14 @@ pub(crate) async fn apply(db: &mut Db, log: &str, change: &Change) -> Result<boo
                 .bind(log)
                 .bind(&**hash)
                 .bind(*at)
+        }
+        Change::EndAll(person) => {
+            query("DELETE FROM session WHERE log = $1 AND person = coalesce($2, person)")
+                .bind(log)
+                .bind(person.as_deref())
+                .execute(db)
+                .await?;
+            return Ok(true);
         }
         Change::End { person, hash } => {
             query("DELETE FROM session WHERE log = $1 AND hash = $2 AND person = $3")

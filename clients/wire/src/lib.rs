@@ -31,7 +31,7 @@ pub use decision::{Closest, DecisionReceipt, DryRun, Failed, Owner, Said};
 pub use facts::{ClaimsView, EvidenceView, LedgerTrust, Lifetimes, TaskView, Trust, WhoAmI};
 pub use operator::{
     Accept, BackedUp, Backup, Done, Erase, Freeze, Gone, NoticeTest, NoticeTested, Prune, Pruned,
-    Scrubbed,
+    Scrubbed, Whom,
 };
 pub use people::{
     CredentialId, EnrolPasskey, GoTo, LetIn, Me, OpenSession, Passkey, PasskeyEnrolled,

@@ -17,6 +17,16 @@ pub struct Freeze {
     pub reason: String,
 }
 
+/// Whom to shut out, to let in again, or to take the passkeys of.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Whom {
+    /// The SPIFFE ID of a workload or a person, as entries have it.
+    pub id: String,
+    /// Why, 500 characters at most.
+    pub reason: String,
+}
+
 /// Lets new keys of an issuer count again, after too many changes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -91,6 +91,7 @@ impl Row {
             }
             Code::LoginRequired => matches!(self.who, Who::Caller | Who::Person),
             Code::BadCsr
+            | Code::CallerDisabled
             | Code::TaskClosed
             | Code::TaskRequired
             | Code::UnknownAction
@@ -114,7 +115,7 @@ impl Row {
                     || matches!(self.path, "/oauth2/token" | "/v1/policy/explain")
             }
             // Of what is not there yet.
-            Code::CallerDisabled | Code::RoleRequired => false,
+            Code::RoleRequired => false,
         }
     }
 
@@ -393,6 +394,9 @@ pub(super) const ROWS: &[Row] = &[
     operators("get", "/metrics"),
     operators("get", "/readyz"),
     operators("post", "/v1/backup"),
+    operators("post", "/v1/callers/disable"),
+    operators("post", "/v1/callers/enable"),
+    operators("post", "/v1/callers/reset-passkeys"),
     operators("post", "/v1/freeze"),
     operators("post", "/v1/issuers/accept"),
     operators("get", "/v1/ledger/bundle"),

@@ -190,7 +190,7 @@ impl Spelling {
             },
             Fault::Key(_) | Fault::Unsupported(_) => OAuthError::InvalidRequest,
             Fault::ResourceType(_) => self.resources(),
-            Fault::TaskOver => OAuthError::InvalidGrant,
+            Fault::Disabled | Fault::TaskOver => OAuthError::InvalidGrant,
         }
     }
 }

@@ -40,7 +40,7 @@ pub(super) async fn view(
     let broker = &app.broker;
     let now = broker.clock.now();
     let state = state(row, now);
-    let votes = broker.store.votes(&row.id).await.map_err(unreadable)?;
+    let votes = broker.votes_that_count(&row.id).await.map_err(unreadable)?;
     let seen = broker.store.seen_by(&row.id).await.map_err(unreadable)?;
     let mut said = Vec::with_capacity(votes.len());
     let mut refused = None;

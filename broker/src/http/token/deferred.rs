@@ -62,7 +62,7 @@ pub(super) async fn open(
     change(app, Change::Open(deferral))
         .await
         .map_err(unavailable)?;
-    let votes = broker.store.votes(&row.id).await.map_err(unreadable)?;
+    let votes = broker.votes_that_count(&row.id).await.map_err(unreadable)?;
     let url = format!("{}/a/{}", broker.terms.url, row.id);
     let mut problem = waiting(
         &row.id,
@@ -314,7 +314,11 @@ async fn pending(
     if let Some(hasty) = paced(app, code, now).await? {
         return Ok(hasty);
     }
-    let votes = app.broker.store.votes(&row.id).await.map_err(unreadable)?;
+    let votes = app
+        .broker
+        .votes_that_count(&row.id)
+        .await
+        .map_err(unreadable)?;
     let needs = needs(row, &votes);
     let have: u32 = needs.iter().map(|need| need.have).sum();
     let all: u32 = needs.iter().map(|need| need.quorum).sum();
