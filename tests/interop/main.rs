@@ -18,6 +18,7 @@ mod federated;
 mod foreign;
 mod issued;
 mod ledger;
+mod logins;
 mod nginx;
 mod notices;
 mod openapi;

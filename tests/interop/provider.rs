@@ -93,15 +93,15 @@ async fn a_provider_that_is_down_takes_nobody_else_with_it() {
 }
 
 /// Where things of one test lie.
-struct Places {
-    folder: TempDir,
-    cert: PathBuf,
-    key: PathBuf,
+pub(crate) struct Places {
+    pub(crate) folder: TempDir,
+    pub(crate) cert: PathBuf,
+    pub(crate) key: PathBuf,
 }
 
 impl Places {
     /// With a certificate for 127.0.0.1, which is its own root.
-    fn new() -> Places {
+    pub(crate) fn new() -> Places {
         // The first to install wins, and all install the same.
         drop(rustls::crypto::ring::default_provider().install_default());
         let folder = tempfile::tempdir().unwrap();
@@ -267,4 +267,4 @@ fn check<'a>(checks: &'a Value, name: &str) -> &'a Value {
 }
 
 /// The broker's name; where it listens is another matter.
-const URL: &str = "https://stint.test";
+pub(crate) const URL: &str = "https://stint.test";

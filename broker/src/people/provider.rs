@@ -23,7 +23,7 @@ use openidconnect::{
 use reqwest::Url;
 use serde::{Deserialize, Serialize};
 use stint_policy::{Seconds, Timestamp};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::authenticate::Label;
 use crate::authenticate::address::Reach;
@@ -79,6 +79,8 @@ type Exchange<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 #[derive(Debug, Default)]
 struct Known {
     ready: Option<Arc<Ready>>,
+    /// When an unknown key made us look again.
+    forced: Option<Timestamp>,
     failures: u32,
     retry_at: Option<Timestamp>,
 }
@@ -263,9 +265,11 @@ impl Provider {
         };
         let text = id_token.to_string();
         let mut read = Identity::read(&text, &ready.keys, expected, now);
-        if matches!(read, Err(Label::Key)) && now > ready.at.plus(FORCED) {
-            // Signed by a key that is newer than what is known.
-            ready = self.discover(now).await?;
+        if matches!(read, Err(Label::Key))
+            && let Some(newer) = self.newer(&ready, now).await?
+        {
+            // Signed by a key that is newer than what was known.
+            ready = newer;
             read = Identity::read(&text, &ready.keys, expected, now);
         }
         let identity = read.map_err(|label| {
@@ -371,8 +375,41 @@ impl Provider {
     async fn ready(&self, now: Timestamp) -> Result<Arc<Ready>, LoginError> {
         match self.look(now)? {
             Some(ready) => Ok(ready),
-            None => self.discover(now).await,
+            None => {
+                let _seat = self.seat().await?;
+                // Whoever waited for the seat has what the one before them brought.
+                match self.look(now)? {
+                    Some(ready) => Ok(ready),
+                    None => self.discover(now).await,
+                }
+            }
         }
+    }
+
+    /// What is there now, if it is not `than`, or may be looked at again for a key that is not in it.
+    async fn newer(
+        &self,
+        than: &Arc<Ready>,
+        now: Timestamp,
+    ) -> Result<Option<Arc<Ready>>, LoginError> {
+        let _seat = self.seat().await?;
+        {
+            let mut known = self.lock();
+            let other = known.ready.as_ref().filter(|it| !Arc::ptr_eq(it, than));
+            if let Some(other) = other {
+                return Ok(Some(Arc::clone(other)));
+            }
+            if known.forced.is_some_and(|at| now <= at.plus(FORCED)) {
+                return Ok(None);
+            }
+            known.forced = Some(now);
+        }
+        self.discover(now).await.map(Some)
+    }
+
+    async fn seat(&self) -> Result<SemaphorePermit<'_>, LoginError> {
+        let gone = |_| LoginError::Away("the process ends".to_owned());
+        self.seat.acquire().await.map_err(gone)
     }
 
     /// What is known and young enough, or that nobody is to ask now.
@@ -391,14 +428,8 @@ impl Provider {
         }
     }
 
+    /// Fetches it, for whoever has the seat.
     async fn discover(&self, now: Timestamp) -> Result<Arc<Ready>, LoginError> {
-        let gone = |_| LoginError::Away("the process ends".to_owned());
-        let _seat = self.seat.acquire().await.map_err(gone)?;
-        // Whoever waited for the seat has what the one before them brought.
-        let found = self.look(now)?;
-        if let Some(ready) = found.filter(|ready| now <= ready.at.plus(FORCED)) {
-            return Ok(ready);
-        }
         let fetched: Exchange<'_, _> = Box::pin(self.fetch(now));
         let fetched = fetched.await;
         let mut known = self.lock();
@@ -407,6 +438,7 @@ impl Provider {
                 let ready = Arc::new(ready);
                 *known = Known {
                     ready: Some(Arc::clone(&ready)),
+                    forced: known.forced,
                     ..Known::default()
                 };
                 Ok(ready)
