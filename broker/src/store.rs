@@ -42,7 +42,7 @@ use crate::migrate::Plan;
 pub use derived::Derived;
 pub use engine::postgres::{Server, ServerError};
 pub use engine::{Db, Engine};
-use engine::{Readers, postgres, query, sqlite};
+use engine::{Readers, Trouble, postgres, query, sqlite};
 pub use issuers::FetchRow;
 use moved::Moved;
 pub use nodes::CloseRow;
@@ -345,6 +345,12 @@ impl Store {
             .map_err(|source| self.failed(source))?;
         serde_json::from_str(&text)
             .map_err(|source| self.failed(sqlx::Error::Decode(Box::new(source))))
+    }
+
+    /// The same for a write that is not the committer's. Its connection is another one, the file and its fate are not.
+    pub(crate) fn unwritten(&self, source: sqlx::Error) -> Error {
+        Trouble::heed(&source);
+        self.failed(source)
     }
 
     /// Names the place in an engine's error.

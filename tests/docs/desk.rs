@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use stint_policy::{Files, PolicySet};
 use tempfile::TempDir;
 
+use crate::approver::Approver;
 use crate::block::{Block, Step};
 use crate::pattern;
 
@@ -132,11 +133,14 @@ impl Desk {
     }
 
     fn console(&mut self, block: &Block) -> Result<(), String> {
+        let jar = || self.temp.path().join("dana.cookies");
+        let dana = block.has("dana");
+        let mut dana = dana.then(|| Approver::sign_in(&self.port, jar()));
         for step in block.steps()? {
             if step.command != "echo $?" {
                 self.ended_well()?;
             }
-            let (got, status) = self.type_in(&step)?;
+            let (got, status) = self.type_in(&step, dana.as_mut())?;
             self.status = (
                 status,
                 format!("{}:{}: $ {}", block.page, step.line, step.command),
@@ -155,8 +159,12 @@ impl Desk {
         }
     }
 
-    /// One command, in the shell that ran those before; its output and exit status.
-    fn type_in(&mut self, step: &Step) -> Result<(String, i32), String> {
+    /// One command, in the shell that ran those before; its output and exit status. Whoever approves reads along.
+    fn type_in(
+        &mut self,
+        step: &Step,
+        mut dana: Option<&mut Approver>,
+    ) -> Result<(String, i32), String> {
         let tmp = self.temp.path().join("tmp").display().to_string();
         let command = step
             .command
@@ -173,6 +181,9 @@ impl Desk {
             let line = self.shell.next()?;
             if let Some(status) = line.strip_prefix(mark) {
                 return Ok((self.seen(&output), status.parse().unwrap()));
+            }
+            if let Some(dana) = &mut dana {
+                dana.hear(&step.command, &line);
             }
             output.push_str(&line);
             output.push('\n');
@@ -277,8 +288,9 @@ impl Desk {
             "correct horse battery staple",
         )
         .unwrap();
-        stint_tests::broker::write_secret(&folder.path().join("rs256.key"), RSA);
-        stint_tests::broker::write_secret(&folder.path().join("siem-token"), b"of-the-receiver");
+        for (name, bytes) in SECRETS {
+            stint_tests::broker::write_secret(&folder.path().join(name), bytes);
+        }
         let mut check = at(&self.temp, &self.programs, self.programs.join("stintd"));
         check.env("CREDENTIALS_DIRECTORY", folder.path());
         let output = check.args(["check", "-c"]).arg(&file).output().unwrap();
@@ -290,6 +302,21 @@ impl Desk {
         }
     }
 }
+
+/// What `{ credential = NAME }` and `{ file = NAME }` of the pages name.
+const SECRETS: [(&str, &[u8]); 8] = [
+    (
+        "bot-secret",
+        b"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSwMfKQ9r8GKYo=",
+    ),
+    ("bot-url", b"https://bot.acme.dev/stint"),
+    ("mail-password", b"of-the-relay"),
+    ("mail-url", b"smtps://stint@mail.acme.dev"),
+    ("oidc-secret", b"of-the-client"),
+    ("rs256.key", RSA),
+    ("siem-token", b"of-the-receiver"),
+    ("slack-hook", b"https://hooks.slack.com/services/T0/B0/x"),
+];
 
 /// The sample set; its schema declares the texts of `extra=…`.
 fn sample(block: &Block) -> Files {

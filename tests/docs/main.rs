@@ -25,6 +25,7 @@
     reason = "a test that cannot go on says so"
 )]
 
+mod approver;
 mod block;
 mod desk;
 mod pattern;

@@ -40,6 +40,7 @@ def smtp(pem, key, count):
     import email
     import email.policy
     import queue
+    import socket
     import ssl
 
     from aiosmtpd.controller import Controller
@@ -73,8 +74,13 @@ def smtp(pem, key, count):
         auth_required=True,
         authenticator=lambda server, session, envelope, mechanism, data: AuthResult(success=True, auth_data=data),
     )
-    # Its own look at itself asks for the port before there is one.
-    controller._trigger_server = lambda: None
+
+    def look():
+        with socket.create_connection(controller.server.sockets[0].getsockname()) as seen:
+            seen.recv(1024)
+
+    # Its own look at itself takes the port that was asked for, which is none.
+    controller._trigger_server = look
     controller.start()
     print(controller.server.sockets[0].getsockname()[1], flush=True)
     for _ in range(int(count)):

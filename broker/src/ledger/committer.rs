@@ -16,7 +16,6 @@ use super::{Error, Frozen, Job, Lost, Published, Sealing, State};
 use crate::clock::{Clock, Stopwatch};
 use crate::store::engine::{Trouble, patiently};
 use crate::store::{Db, Engine, Store};
-use crate::telemetry;
 use crate::telemetry::metrics::Metrics;
 
 /// Owns the writer's connection and the head. Whoever opened the ledger runs it.
@@ -326,17 +325,11 @@ fn answer(
     }
 }
 
-/// The state a failing engine puts the log into. An I/O error of a file ends the process: after a failed fsync the page
-/// cache lies (SECURITY.md §2, rule 16), so only a new start may believe the file.
+/// The state a failing engine puts the log into, if the process goes on.
 pub(super) fn trouble(source: &sqlx::Error) -> State {
-    match Trouble::of(source) {
-        Trouble::Io => {
-            tracing::error!(%source, "input or output of the store failed; the process ends");
-            telemetry::flush();
-            std::process::abort();
-        }
+    match Trouble::heed(source) {
         Trouble::Full => State::Full(source.to_string()),
-        Trouble::Raced | Trouble::Other => State::Unknown(source.to_string()),
+        Trouble::Io | Trouble::Raced | Trouble::Other => State::Unknown(source.to_string()),
     }
 }
 

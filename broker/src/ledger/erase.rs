@@ -324,7 +324,7 @@ pub async fn scrub(store: &Store) {
         let mut db = store.writer().await?;
         let done = crate::store::snapshot::scrub(&mut db).await;
         drop(db.close().await);
-        done.map_err(|source| store.failed(source))
+        done.map_err(|source| store.unwritten(source))
     };
     if let Err(error) = scrubbed.await {
         tracing::warn!(%error, "the bytes of erased bodies may still be in the write-ahead log");

@@ -70,7 +70,9 @@ impl Watchers {
     pub fn new(ledger: &config::Ledger, key: &LogKey) -> Result<Self, WatchersError> {
         let policy = ledger.witnesses.as_ref().map(|file| file.policy().clone());
         let logs = policy.as_ref().map(Policy::logs).unwrap_or_default();
-        if !logs.is_empty() && !logs.iter().any(|log| log.key == *key.public()) {
+        // While one key takes over from another, a policy that lists either is about this log.
+        let ours = key.all_public();
+        if !logs.is_empty() && !logs.iter().any(|log| ours.contains(&log.key)) {
             return Err(WatchersError::OtherLog(key.vkey()));
         }
         let mut clients = Vec::new();
@@ -92,7 +94,7 @@ impl Watchers {
             unwitnessed: ledger.unwitnessed,
             every: Duration::from_secs(ledger.checkpoint_every.as_u32().into()),
             origin: key.public().name().to_owned(),
-            keys: key.all_public().into(),
+            keys: ours.into(),
             pin: Some(ledger.pin.clone()).filter(|pin| !pin.as_os_str().is_empty()),
         })
     }

@@ -115,7 +115,7 @@ impl Cursor {
     fn done<T>(&mut self, done: Result<T, sqlx::Error>) -> Result<T, Error> {
         done.map_err(|source| {
             self.db = None;
-            self.store.failed(source)
+            self.store.unwritten(source)
         })
     }
 }

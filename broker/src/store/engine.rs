@@ -8,6 +8,7 @@
 pub(crate) mod postgres;
 pub(crate) mod sqlite;
 
+use crate::telemetry;
 use sqlx::postgres::{PgConnection, PgPool, PgRow};
 use sqlx::sqlite::{SqliteConnection, SqlitePool, SqliteRow};
 use sqlx::{Connection as _, Decode, Executor as _, Postgres, Row as _, Sqlite, Type};
@@ -347,6 +348,18 @@ pub(crate) enum Trouble {
 }
 
 impl Trouble {
+    /// What the error of a write means. An I/O error of a file ends the process: after a failed fsync the page cache lies,
+    /// so only a new start may believe the file.
+    pub(crate) fn heed(source: &sqlx::Error) -> Self {
+        let trouble = Self::of(source);
+        if trouble == Self::Io {
+            tracing::error!(%source, "input or output of the store failed; the process ends");
+            telemetry::flush();
+            std::process::abort();
+        }
+        trouble
+    }
+
     /// Reads an error.
     pub(crate) fn of(source: &sqlx::Error) -> Self {
         let Some(code) = source.as_database_error().and_then(|error| error.code()) else {

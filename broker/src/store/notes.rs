@@ -120,7 +120,7 @@ impl Notes {
         done.map(drop).map_err(|source| {
             // A connection that failed is not used again.
             self.db = None;
-            self.store.failed(source)
+            self.store.unwritten(source)
         })
     }
 }

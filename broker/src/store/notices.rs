@@ -339,7 +339,7 @@ impl TargetTurn {
             None => self.store.writer().await?,
         };
         let done = query.execute(&mut db).await;
-        let rows = done.map_err(|source| self.store.failed(source))?;
+        let rows = done.map_err(|source| self.store.unwritten(source))?;
         self.db = Some(db);
         Ok(rows)
     }
