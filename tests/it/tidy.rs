@@ -219,7 +219,7 @@ fn sql_is_in_the_store_and_the_ledger() {
             // A schema or a log as a whole, which nobody serves meanwhile.
             "broker/src/migrate.rs",
             "broker/src/relocate.rs",
-            "broker/src/restore.rs",
+            "broker/src/restore",
         ],
     );
 }
@@ -263,7 +263,7 @@ fn only_the_ledger_begins_and_commits() {
             "broker/src/store/copy.rs",
             // A log as a whole, which nobody serves meanwhile.
             "broker/src/relocate.rs",
-            "broker/src/restore.rs",
+            "broker/src/restore",
         ],
     );
 }

@@ -427,11 +427,18 @@ async fn prune_it(args: Prune) -> anyhow::Result<ExitCode> {
 }
 
 fn began(next: &Turned) {
+    let carried = match next.carried {
+        Some(it) => format!(
+            "begins; {} open requests are void, {} freezes go on",
+            it.void, it.frozen
+        ),
+        None => "had begun already, in a run that was cut off".to_owned(),
+    };
     say(&format!(
-        "epoch     {} begins; {} open requests are void, {} freezes go on\n\
+        "epoch     {} {carried}\n\
          key       {}\n\
          next      tell auditors the new key; copy the new key files to every replica; then: stintd serve",
-        next.log, next.void, next.frozen, next.vkey,
+        next.log, next.vkey,
     ));
 }
 
