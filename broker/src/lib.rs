@@ -26,6 +26,7 @@ mod export;
 pub mod hand;
 pub mod ledger;
 pub mod migrate;
+pub mod recover;
 pub mod relocate;
 pub mod restore;
 pub mod rotate;
