@@ -16,5 +16,7 @@ mod hygiene;
 mod receiver;
 mod syslog;
 mod tail;
+mod takeover;
+mod takeover;
 mod tampered;
 mod trouble;
