@@ -26,7 +26,11 @@ pub(crate) struct Watched {
 impl Watched {
     /// With so many of our own witnesses, `w0` and on, and a policy that ends so; `more` is in `[ledger]`.
     pub(crate) async fn start(count: usize, policy: &str, more: &str) -> Watched {
-        let broker = TestBroker::start().await;
+        Self::of(TestBroker::start().await, count, policy, more).await
+    }
+
+    /// The same of this broker.
+    pub(crate) async fn of(broker: TestBroker, count: usize, policy: &str, more: &str) -> Watched {
         let vkey = vkey(&broker).await;
         let mut witnesses = Vec::new();
         for _ in 0..count {
@@ -84,7 +88,16 @@ impl Watched {
     }
 
     /// Ends the test: the head is shown in full.
-    pub(crate) async fn finish(mut self) {
+    pub(crate) async fn finish(self) {
+        self.unwatched().await.finish().await;
+    }
+
+    /// The same where a broker was killed.
+    pub(crate) async fn finish_after_crash(self) {
+        self.unwatched().await.finish_after_crash().await;
+    }
+
+    async fn unwatched(mut self) -> TestBroker {
         for witness in &mut self.witnesses {
             witness.stop().await;
         }
@@ -92,7 +105,7 @@ impl Watched {
         let path = self.broker.path("witnesses.policy");
         std::fs::write(path, "quorum none\n").unwrap();
         self.broker.restart().await.unwrap();
-        self.broker.finish().await;
+        self.broker
     }
 }
 
