@@ -17,6 +17,5 @@ mod receiver;
 mod syslog;
 mod tail;
 mod takeover;
-mod takeover;
 mod tampered;
 mod trouble;

@@ -7,14 +7,15 @@ use stint_tests::database::only_on;
 use stint_tests::filled::UNIT;
 use stint_tests::postgres::Cluster;
 
-use crate::watched::Watched;
+use crate::scene::Witness;
+use crate::watched::{Watched, vkey};
 
 /// kill -9 of one: the heads of the other are cosigned all the same, and then those of both again.
 #[tokio::test(flavor = "multi_thread")]
 async fn heads_are_cosigned_whichever_replica_is_killed() {
     let spot = Cluster::shared().await.database().await;
     let setup = TestBroker::with().real_time().on_server(&spot, spot.port);
-    let mut watched = Watched::of(setup.start().await, 1, "quorum w0\n", "").await;
+    let mut watched = watched(setup.start().await).await;
     let mut other = watched.broker.beside("b", |config| config);
     watched.broker.serve(None).await;
     other.serve(None).await;
@@ -36,6 +37,13 @@ async fn heads_are_cosigned_whichever_replica_is_killed() {
     watched.finish_after_crash().await;
 }
 
+/// With a witness by the same clock, the machine's.
+async fn watched(broker: TestBroker) -> Watched {
+    let mut witness = Witness::of(&vkey(&broker).await).await;
+    witness.serve().await;
+    Watched::of(broker, vec![witness], "quorum w0\n", "").await
+}
+
 async fn grants(broker: &TestBroker) {
     let asking = broker.ci("acme/web");
     let asking = asking.ask("deploy", "Environment::staging/web");
@@ -49,7 +57,7 @@ async fn what_was_pruned_is_what_witnesses_saw_and_they_see_what_follows() {
         return;
     }
     let broker = TestBroker::with().real_time().start().await;
-    let mut watched = Watched::of(broker, 1, "quorum w0\n", "").await;
+    let mut watched = watched(broker).await;
     watched.is_cosigned().await;
     watched.witnesses[0].stop().await;
     watched.broker.fill().await;
@@ -61,7 +69,7 @@ async fn what_was_pruned_is_what_witnesses_saw_and_they_see_what_follows() {
     assert!(detail.contains("signed and witnessed"), "{detail}");
     assert!(!archive.exists());
 
-    watched.witnesses[0].open().await;
+    watched.witnesses[0].serve().await;
     watched.is_cosigned().await;
     let done = watched.broker.command("/v1/ledger/prune", &ask).await;
     assert_eq!(done.status, 200, "{}", done.text());

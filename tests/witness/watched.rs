@@ -26,16 +26,23 @@ pub(crate) struct Watched {
 impl Watched {
     /// With so many of our own witnesses, `w0` and on, and a policy that ends so; `more` is in `[ledger]`.
     pub(crate) async fn start(count: usize, policy: &str, more: &str) -> Watched {
-        Self::of(TestBroker::start().await, count, policy, more).await
-    }
-
-    /// The same of this broker.
-    pub(crate) async fn of(broker: TestBroker, count: usize, policy: &str, more: &str) -> Watched {
+        let broker = TestBroker::start().await;
         let vkey = vkey(&broker).await;
         let mut witnesses = Vec::new();
         for _ in 0..count {
             witnesses.push(Witness::of(&vkey).await);
         }
+        Self::of(broker, witnesses, policy, more).await
+    }
+
+    /// The same of this broker and these witnesses, which know its log.
+    pub(crate) async fn of(
+        broker: TestBroker,
+        witnesses: Vec<Witness>,
+        policy: &str,
+        more: &str,
+    ) -> Watched {
+        let vkey = vkey(&broker).await;
         let lines = witnesses.iter().enumerate();
         let lines: String = lines.map(|(n, one)| one.line(&format!("w{n}"))).collect();
         let mut watched = Watched {

@@ -212,11 +212,17 @@ async fn may_go(ledger: &Ledger, store: &Store, wanted: &Wanted<'_>) -> Result<(
         return Err(PruneError::Between(below));
     }
     let shown = ledger.witnessed(ledger.published().size).await;
-    if shown.size < below.saturating_add(LEAST) {
+    let seen = ledger.seen();
+    let size = match seen.witnesses.is_empty() {
+        true => shown.size,
+        // Where they do not answer it is the newest head that is shown, and no quorum saw that: one that holds a size
+        // from before the cut could not be led on from there any more.
+        false => seen.newest.map_or(0, |newest| newest.size),
+    };
+    if size < below.saturating_add(LEAST) {
         let least = below.saturating_add(LEAST);
         return behind(format!(
-            "{} entries are signed and witnessed; to prune below {below} there must be {least}",
-            shown.size
+            "{size} entries are signed and witnessed; to prune below {below} there must be {least}"
         ));
     }
     let places = prune::places(store.readers().into(), store.log()).await;

@@ -404,6 +404,10 @@ async fn prune_it(args: Prune) -> anyhow::Result<ExitCode> {
         }
     };
     let (log, seq, below, kept) = if args.offline {
+        anyhow::ensure!(
+            config.ledger.witnesses.is_none(),
+            "only a running broker asks its witnesses, who must have seen what goes: the same without --offline"
+        );
         let actor = actor();
         let hand = Box::pin(Hand::open(&config, Arc::new(SystemClock))).await?;
         let wanted = prune::Wanted {
