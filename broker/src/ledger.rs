@@ -56,6 +56,7 @@ pub use derive::Deriver;
 pub(crate) use draft::{note, salted};
 pub use epoch::Turned;
 pub use folder::FolderError;
+pub(crate) use opening::restore as restore_head;
 pub use opening::{OpenError, Opened, Site};
 pub use pin::Pin;
 pub use proofs::{ProvenEntry, Whose};

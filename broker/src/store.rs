@@ -38,7 +38,7 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
-use crate::migrate::Plan;
+use crate::upkeep::migrate::Plan;
 pub use derived::Derived;
 pub use engine::postgres::{Server, ServerError};
 pub use engine::{Db, Engine};
@@ -254,7 +254,12 @@ impl Store {
         };
         let mut writer = connect(location).await?;
         match location {
-            Location::File(_) => upgrade(location, &mut writer).await?,
+            Location::File(_) => {
+                upgrade(location, &mut writer).await?;
+                // Whoever was killed right after an erasure left its bytes in the log.
+                let scrubbed = snapshot::scrub(&mut writer).await;
+                scrubbed.map_err(|source| Error::database(location, source))?;
+            }
             Location::Server(_) => expect_schema(location, &mut writer).await?,
         }
         refuse_moved(location, &mut writer).await?;

@@ -8,6 +8,8 @@
  *   read        the next read fails with EIO, once
  *   kill N      the process is killed before the Nth write, sync or cut from now on
  *   tear N      the same, when half of that write is done
+ *   halt N      the process is killed before the Nth change of any file of the folder that $STINT_DISK is in: whatever
+ *               is made, written, synced, cut, renamed or removed there
  *
  * With $STINT_TRACE it keeps a record of what became of each file, one record a call: letter (w write, t truncate,
  * s sync), file (d database, w log), offset and length as 8 bytes each, little-endian, and what was written. */
@@ -21,6 +23,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <stdarg.h>
 #include <sys/stat.h>
 #include <sys/types.h>
 #include <unistd.h>
@@ -36,6 +39,12 @@ static ssize_t (*real_read)(int, void *, size_t);
 static int (*real_fsync)(int);
 static int (*real_fdatasync)(int);
 static int (*real_ftruncate)(int, off_t);
+static int (*real_open)(const char *, int, ...);
+static int (*real_rename)(const char *, const char *);
+static int (*real_unlink)(const char *);
+static int (*real_mkdir)(const char *, mode_t);
+static int (*real_chmod)(const char *, mode_t);
+static ssize_t (*real_copy)(int, off_t *, int, off_t *, size_t, unsigned);
 
 __attribute__((constructor)) static void find(void) {
     real_pwrite = dlsym(RTLD_NEXT, "pwrite64");
@@ -45,6 +54,12 @@ __attribute__((constructor)) static void find(void) {
     real_fsync = dlsym(RTLD_NEXT, "fsync");
     real_fdatasync = dlsym(RTLD_NEXT, "fdatasync");
     real_ftruncate = dlsym(RTLD_NEXT, "ftruncate64");
+    real_open = dlsym(RTLD_NEXT, "open64");
+    real_rename = dlsym(RTLD_NEXT, "rename");
+    real_unlink = dlsym(RTLD_NEXT, "unlink");
+    real_mkdir = dlsym(RTLD_NEXT, "mkdir");
+    real_chmod = dlsym(RTLD_NEXT, "chmod");
+    real_copy = dlsym(RTLD_NEXT, "copy_file_range");
 }
 
 static int ends(const char *name, const char *with) {
@@ -69,7 +84,7 @@ static void order(char *into, size_t size) {
     const char *path = getenv("STINT_DISK");
     into[0] = 0;
     if (!path) return;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int fd = real_open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0) return;
     ssize_t n = real_pread(fd, into, size - 1, 0);
     into[n > 0 ? n : 0] = 0;
@@ -81,7 +96,7 @@ static int once(const char *word) {
     char says[64];
     order(says, sizeof says);
     if (strncmp(says, word, strlen(word))) return 0;
-    unlink(getenv("STINT_DISK"));
+    real_unlink(getenv("STINT_DISK"));
     return 1;
 }
 
@@ -91,18 +106,46 @@ static int full(void) {
     return !strncmp(says, "full", 4);
 }
 
-/* Counts one call; 1 where it is the one to be torn. */
-static int step(void) {
+/* Counts one call of a file, a database's or (0) another's; 1 where it is the one to be torn. */
+static int step(char file) {
     char says[64];
     order(says, sizeof says);
     if (strcmp(says, given)) {
         strcpy(given, says);
-        left = !strncmp(says, "kill ", 5) || !strncmp(says, "tear ", 5) ? atol(says + 5) : -1;
+        int known = !strncmp(says, "kill ", 5) || !strncmp(says, "tear ", 5) || !strncmp(says, "halt ", 5);
+        left = known ? atol(says + 5) : -1;
     }
+    if (!file && given[0] != 'h') return 0;
     if (left < 0 || left-- > 0) return 0;
     if (given[0] == 't') return 1;
     kill(getpid(), SIGKILL);
     return 0;
+}
+
+/* Whether a name is of the folder. */
+static int inside(const char *name) {
+    const char *path = getenv("STINT_DISK");
+    const char *slash = path ? strrchr(path, '/') : NULL;
+    return slash && strcmp(name, path) && !strncmp(name, path, (size_t)(slash - path));
+}
+
+/* Counts the change of a file that is no database's. */
+static void met(const char *name) {
+    if (!inside(name)) return;
+    pthread_mutex_lock(&turn);
+    step(0);
+    pthread_mutex_unlock(&turn);
+}
+
+static void met_by(int fd) {
+    char link[64], name[4096];
+    struct stat seen;
+    if (!getenv("STINT_DISK") || fstat(fd, &seen) || !(S_ISREG(seen.st_mode) || S_ISDIR(seen.st_mode))) return;
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    ssize_t n = readlink(link, name, sizeof name - 1);
+    if (n <= 0) return;
+    name[n] = 0;
+    met(name);
 }
 
 static void number(int fd, uint64_t n) {
@@ -129,7 +172,7 @@ static ssize_t put(int fd, char file, const void *bytes, size_t length, off_t at
     if (full()) {
         done = -1;
         errno = ENOSPC;
-    } else if (step()) {
+    } else if (step(file)) {
         real_pwrite(fd, bytes, length / 2, at);
         kill(getpid(), SIGKILL);
         done = -1;
@@ -145,6 +188,7 @@ static ssize_t put(int fd, char file, const void *bytes, size_t length, off_t at
 
 ssize_t pwrite64(int fd, const void *bytes, size_t length, off_t at) {
     char file = ours(fd);
+    if (!file) met_by(fd);
     return file ? put(fd, file, bytes, length, at) : real_pwrite(fd, bytes, length, at);
 }
 
@@ -152,6 +196,7 @@ ssize_t pwrite(int fd, const void *bytes, size_t length, off_t at) { return pwri
 
 ssize_t write(int fd, const void *bytes, size_t length) {
     char file = ours(fd);
+    if (!file) met_by(fd);
     return file ? put(fd, file, bytes, length, lseek(fd, 0, SEEK_CUR)) : real_write(fd, bytes, length);
 }
 
@@ -175,9 +220,12 @@ ssize_t read(int fd, void *bytes, size_t length) {
 
 static int sync_one(int fd, int (*real)(int)) {
     char file = ours(fd);
-    if (!file) return real(fd);
+    if (!file) {
+        met_by(fd);
+        return real(fd);
+    }
     pthread_mutex_lock(&turn);
-    if (step()) kill(getpid(), SIGKILL);
+    if (step(file)) kill(getpid(), SIGKILL);
     int done = -1;
     if (once("sync")) {
         errno = EIO;
@@ -197,9 +245,12 @@ int fdatasync(int fd) { return sync_one(fd, real_fdatasync); }
 
 int ftruncate64(int fd, off_t length) {
     char file = ours(fd);
-    if (!file) return real_ftruncate(fd, length);
+    if (!file) {
+        met_by(fd);
+        return real_ftruncate(fd, length);
+    }
     pthread_mutex_lock(&turn);
-    if (step()) kill(getpid(), SIGKILL);
+    if (step(file)) kill(getpid(), SIGKILL);
     int done = real_ftruncate(fd, length);
     if (!done) record('t', file, length, 0, NULL);
     pthread_mutex_unlock(&turn);
@@ -207,3 +258,52 @@ int ftruncate64(int fd, off_t length) {
 }
 
 int ftruncate(int fd, off_t length) { return ftruncate64(fd, length); }
+
+int open64(const char *name, int flags, ...) {
+    mode_t mode = 0;
+    if (flags & (O_CREAT | O_TMPFILE)) {
+        va_list more;
+        va_start(more, flags);
+        mode = va_arg(more, mode_t);
+        va_end(more);
+    }
+    if (flags & O_CREAT) met(name);
+    return real_open(name, flags, mode);
+}
+
+int open(const char *name, int flags, ...) {
+    mode_t mode = 0;
+    if (flags & (O_CREAT | O_TMPFILE)) {
+        va_list more;
+        va_start(more, flags);
+        mode = va_arg(more, mode_t);
+        va_end(more);
+    }
+    if (flags & O_CREAT) met(name);
+    return real_open(name, flags, mode);
+}
+
+int rename(const char *from, const char *to) {
+    met(to);
+    return real_rename(from, to);
+}
+
+int unlink(const char *name) {
+    met(name);
+    return real_unlink(name);
+}
+
+int mkdir(const char *name, mode_t mode) {
+    met(name);
+    return real_mkdir(name, mode);
+}
+
+int chmod(const char *name, mode_t mode) {
+    met(name);
+    return real_chmod(name, mode);
+}
+
+ssize_t copy_file_range(int from, off_t *at, int to, off_t *there, size_t length, unsigned flags) {
+    met_by(to);
+    return real_copy(from, at, to, there, length, flags);
+}

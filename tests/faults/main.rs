@@ -19,3 +19,4 @@ mod replicas;
 mod server;
 mod steps;
 mod tamper;
+mod upkeep;

@@ -36,6 +36,7 @@ pub mod votes;
 
 pub mod after;
 pub mod database;
+pub mod filled;
 pub mod postgres;
 pub mod process;
 pub mod proxy;

@@ -13,5 +13,6 @@ mod epochs;
 mod erasures;
 mod moves;
 mod prunes;
+mod recoveries;
 mod retention;
 mod rotations;

@@ -31,6 +31,15 @@ async fn migrate(broker: &TestBroker, spot: &Spot, more: &[&str]) -> Ended {
     stintd(broker, &[&args[..], more].concat()).await
 }
 
+/// Moves a stopped broker to a server of its own, and lets it be served from there.
+pub(crate) async fn to_server(broker: &mut TestBroker) {
+    write_secret(&broker.path("owner.password"), PASSWORD.as_bytes());
+    let spot = Cluster::shared().await.empty_database().await;
+    migrate(broker, &spot, &[]).await.ok();
+    repoint(broker, &spot).await;
+    broker.moved_to(spot);
+}
+
 /// The config of the broker names the server from now on.
 async fn repoint(broker: &mut TestBroker, spot: &Spot) {
     spot.tell(GRANTS).await;

@@ -1,92 +1,21 @@
 //! `stintd ledger prune`: entries go into an archive and then from the store; what is left proves as much as before.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use serde_json::{Map, Value, json};
-use stint_audit::kind::{Admin, AdminOp};
-use stint_audit::{Body, Entry};
-use stint_broker::clock::{Clock as _, SystemClock};
-use stint_broker::config::Config;
-use stint_broker::hand::Hand;
+use serde_json::{Value, json};
 use stint_broker::ledger::prune::sweep;
 use stint_broker::store::{Engine, Location};
+use stint_tests::TestBroker;
 use stint_tests::clock::eventually;
 use stint_tests::database::{number, tamper};
+use stint_tests::filled::UNIT;
 use stint_tests::postgres::OWNER;
-use stint_tests::{TestBroker, together};
 
+use crate::moves::to_server;
 use crate::scene::{Kept, command, grant, keep, stintd};
 
-/// Where the tests cut, which is the first place where a ledger can be.
-const BELOW: u64 = 65_536;
-/// How many writers fill a ledger: as many as a batch takes.
-const WRITERS: u64 = 512;
-
-/// Fills a stopped broker's ledger up to a little behind the first place where it can be cut, by the committer's own code.
-async fn fill(broker: &mut TestBroker) {
-    broker.stop().await;
-    let config = Config::load(&broker.write_config()).unwrap().config;
-    let hand = Hand::open(&config, Arc::new(SystemClock)).await.unwrap();
-    let ledger = &hand.ledger;
-    let each = (BELOW + 1_500) / WRITERS;
-    let writers = (0..WRITERS).map(|writer| async move {
-        for number in 0..each {
-            let entry = filler(writer * each + number);
-            ledger.record(entry, None, Vec::new()).await.unwrap();
-        }
-    });
-    drop(together(writers).await);
-    hand.close().await;
-    broker.restart().await.unwrap();
-    broker.clock.catch_up(SystemClock.now());
-    anchored(broker, BELOW).await;
-}
-
-/// An act that is worth an entry and nothing else.
-fn filler(number: u64) -> Entry {
-    let mut body = Map::new();
-    body.insert("target".to_owned(), json!(number.to_string()));
-    let digit = |place: u32| {
-        let place = usize::try_from(number >> (5 * place) & 31).unwrap();
-        char::from(b"0123456789abcdefghjkmnpqrstvwxyz"[place])
-    };
-    let id: String = (0..10).rev().map(digit).collect();
-    Entry {
-        id: format!("ent_0000000000000000{id}"),
-        subj: None,
-        by: None,
-        behalf: None,
-        pol: None,
-        what: Admin {
-            n: None,
-            of: None,
-            op: AdminOp::Exported,
-        }
-        .into(),
-        body: Body {
-            salt: number.to_be_bytes().repeat(2).try_into().unwrap(),
-            what: body,
-        },
-    }
-}
-
-/// Once everything up to `size` is in the index, and an anchor is behind it.
-async fn anchored(broker: &TestBroker, size: u64) {
-    const NEWEST: &str = "SELECT coalesce(max(seq), 0) FROM ledger_index WHERE kind = 'anchor'";
-    let database = broker.database();
-    for round in 0.. {
-        assert!(round < 90, "no anchor came");
-        broker.clock.advance(10);
-        let found = number(&database, NEWEST);
-        if found.await.unsigned_abs() >= size {
-            return;
-        }
-        grant(broker).await;
-        tokio::time::sleep(std::time::Duration::from_secs(1)).await;
-    }
-}
-
+/// Where the tests cut.
+const BELOW: u64 = UNIT;
 /// Prunes as the running broker does, and on a server deletes as its owner does.
 async fn prune(broker: &TestBroker, archive: &Path) -> (u16, Value) {
     let ask = json!({ "below": BELOW, "archive": archive });
@@ -138,7 +67,7 @@ async fn filled() -> (TestBroker, PathBuf) {
     for below in [0, 1_000, BELOW + 256] {
         refused(&broker, below, &archive, "no multiple of 65536").await;
     }
-    fill(&mut broker).await;
+    broker.fill().await;
     let behind = "the sink `siem` has sent the entries up to 0 alone";
     refused(&broker, BELOW, &archive, behind).await;
     broker.stop().await;
@@ -287,7 +216,7 @@ async fn what_stays_below_the_cut_cannot_be_taken_away() {
     broker.abandon().await;
 }
 
-/// From a backup, and on into the next epoch.
+/// From a backup, on a server, and on into the next epoch.
 async fn comes_back(broker: &mut TestBroker, before: &Kept) {
     let dir = broker.path("backup");
     let (status, made) = command(broker, "/v1/backup", json!({ "dir": dir })).await;
@@ -297,6 +226,12 @@ async fn comes_back(broker: &mut TestBroker, before: &Kept) {
     let restore = ["restore", &dir.display().to_string()];
     stintd(broker, &restore).await.ok();
     starts(broker).await;
+    if broker.database().engine() == Engine::Sqlite {
+        broker.stop().await;
+        to_server(broker).await;
+        starts(broker).await;
+        grant(broker).await;
+    }
     keep(broker, "after").await.extends(before).await;
     broker.stop().await;
     let epoch = ["ledger", "epoch", "--reason", "a new year"];

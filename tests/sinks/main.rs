@@ -16,5 +16,6 @@ mod hygiene;
 mod receiver;
 mod syslog;
 mod tail;
+mod takeover;
 mod tampered;
 mod trouble;

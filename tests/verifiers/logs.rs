@@ -500,7 +500,7 @@ impl Writer<'_> {
                 "config_loaded",
                 json!({"cause": "start", "config": hash, "software": "0.1.0"}),
             ),
-            3 if self.dice.once_in(2) => ("recovery", json!({"form": "entry", "old": 9})),
+            3 if self.dice.once_in(2) => return self.brought_back(seq),
             3 => {
                 let prior = json!({"log": "old", "root": hash, "size": 9});
                 (
@@ -515,6 +515,26 @@ impl Writer<'_> {
             header(kind, "ent_", seq, what),
             json!({"reasons": {"rate": 3}, "text": "naïve \u{feff}語"}),
         )
+    }
+
+    /// An entry of a log before this one; seldom another than the header says.
+    fn brought_back(&mut self, seq: u64) -> (Map<String, Value>, Value) {
+        let body = "{\"salt\":\"näive\"}";
+        let told = if self.dice.once_in(40) { 8 } else { 9 };
+        let old = format!(
+            "{{\"body\":\"{}\",\"seq\":{told}}}",
+            Digest::of(body.as_bytes())
+        );
+        let mut what = json!({"header": old, "source": "bundle"});
+        if self.dice.once_in(2) {
+            what["body"] = if self.dice.once_in(40) {
+                json!("{}")
+            } else {
+                json!(body)
+            };
+        }
+        let header = header("recovery", "ent_", seq, json!({"form": "entry", "old": 9}));
+        (header, what)
     }
 
     /// The decision block of a body.

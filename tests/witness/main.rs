@@ -10,6 +10,7 @@ mod scene;
 
 mod commands;
 mod killed;
+mod lasting;
 mod limits;
 mod protocol;
 mod races;

@@ -32,6 +32,17 @@ impl Watched {
         for _ in 0..count {
             witnesses.push(Witness::of(&vkey).await);
         }
+        Self::of(broker, witnesses, policy, more).await
+    }
+
+    /// The same of this broker and these witnesses, which know its log.
+    pub(crate) async fn of(
+        broker: TestBroker,
+        witnesses: Vec<Witness>,
+        policy: &str,
+        more: &str,
+    ) -> Watched {
+        let vkey = vkey(&broker).await;
         let lines = witnesses.iter().enumerate();
         let lines: String = lines.map(|(n, one)| one.line(&format!("w{n}"))).collect();
         let mut watched = Watched {
@@ -84,7 +95,16 @@ impl Watched {
     }
 
     /// Ends the test: the head is shown in full.
-    pub(crate) async fn finish(mut self) {
+    pub(crate) async fn finish(self) {
+        self.unwatched().await.finish().await;
+    }
+
+    /// The same where a broker was killed.
+    pub(crate) async fn finish_after_crash(self) {
+        self.unwatched().await.finish_after_crash().await;
+    }
+
+    async fn unwatched(mut self) -> TestBroker {
         for witness in &mut self.witnesses {
             witness.stop().await;
         }
@@ -92,7 +112,7 @@ impl Watched {
         let path = self.broker.path("witnesses.policy");
         std::fs::write(path, "quorum none\n").unwrap();
         self.broker.restart().await.unwrap();
-        self.broker.finish().await;
+        self.broker
     }
 }
 

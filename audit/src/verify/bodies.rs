@@ -12,9 +12,10 @@ use super::report::Check;
 use super::{lines, small};
 use crate::Digest;
 use crate::bundle::{BODIES, BundleSource, OPENINGS, RECEIPTS};
-use crate::canonical::MAX_BODY;
+use crate::canonical::{self, MAX_BODY};
 use crate::checkpoint::{Checkpoint, decimal};
 use crate::entry::{Body, Header};
+use crate::kind::{Recovery, What};
 use crate::receipt::{Proof, ProofError};
 use crate::subject::opened;
 
@@ -89,7 +90,7 @@ fn prove(text: &str, checkpoint: &Checkpoint) -> Result<Header, ProofError> {
 }
 
 /// The members of a body.
-type What = Map<String, Value>;
+type Members = Map<String, Value>;
 
 /// How the body of an entry was found.
 pub(super) enum Here {
@@ -98,7 +99,7 @@ pub(super) enum Here {
     /// It is not the one its header commits to, or its header cannot be read.
     False,
     /// As it was committed to.
-    Open(What),
+    Open(Members),
 }
 
 /// What a header says about its body: a fixed size, whatever the header's.
@@ -110,11 +111,18 @@ struct Commitment {
     by: Option<Digest>,
     behalf: Option<Digest>,
     is_decision: bool,
+    /// Of which entry of the log before it this one is the record (LEDGER.md §5, `recovery`).
+    old: Option<u64>,
 }
 
 impl Commitment {
     const fn of(header: &Header) -> Self {
+        let old = match &header.what {
+            What::Recovery(Recovery::Entry { old }) => Some(*old),
+            _ => None,
+        };
         Self {
+            old,
             seq: header.seq,
             body: header.body,
             subj: header.subj,
@@ -164,7 +172,7 @@ impl<'a> Bodies<'a> {
     }
 
     /// The body of entry `seq`, which is outside the range and before what was asked for since.
-    pub(super) fn before(&mut self, seq: u64, bytes: &mut Check) -> Option<What> {
+    pub(super) fn before(&mut self, seq: u64, bytes: &mut Check) -> Option<Members> {
         self.until(Some(seq), bytes);
         let (_, body) = self.next.take_if(|(next, _)| *next == seq)?;
         let commitment = self.outside.commitments.get(&seq).copied();
@@ -194,7 +202,12 @@ impl<'a> Bodies<'a> {
         }
     }
 
-    fn check(&mut self, commitment: &Commitment, body: &[u8], bytes: &mut Check) -> Option<What> {
+    fn check(
+        &mut self,
+        commitment: &Commitment,
+        body: &[u8],
+        bytes: &mut Check,
+    ) -> Option<Members> {
         let seq = commitment.seq;
         match self.identities.check(commitment, body) {
             Ok(what) => {
@@ -244,6 +257,25 @@ fn split(line: &[u8]) -> Option<(u64, Vec<u8>)> {
     let (seq, body) = line.split_at_checked(tab)?;
     let seq = decimal(str::from_utf8(seq).ok()?)?;
     Some((seq, body.get(1..)?.to_vec()))
+}
+
+/// Whether a body has the header of entry `old` of another log, and its body, if any, is the one that header commits to.
+/// Whose pseudonyms are in there is that log's affair.
+fn brought_back(old: u64, what: &Members) -> Result<(), String> {
+    let header = what.get("header").and_then(Value::as_str);
+    let header = header.and_then(|text| canonical::lint_header(text.as_bytes()).ok());
+    let header = header.filter(|header| header.get("seq").and_then(Value::as_u64) == Some(old));
+    let header = header.ok_or_else(|| format!("does not hold the header of entry {old}"))?;
+    let Some(body) = what.get("body") else {
+        return Ok(());
+    };
+    let hash = body
+        .as_str()
+        .map(|body| Digest::of(body.as_bytes()).to_string());
+    match hash.as_deref() == header.get("body").and_then(Value::as_str) && hash.is_some() {
+        true => Ok(()),
+        false => Err(format!("holds another body than that of entry {old}")),
+    }
 }
 
 /// The pseudonym each opened identity goes by; 64 bytes for each, whatever its length.
@@ -308,12 +340,15 @@ impl Identities {
     }
 
     /// Holds a body to its header: hash, form, openings. The rest of its sentence on error.
-    fn check(&mut self, commitment: &Commitment, bytes: &[u8]) -> Result<What, String> {
+    fn check(&mut self, commitment: &Commitment, bytes: &[u8]) -> Result<Members, String> {
         if Digest::of(bytes) != commitment.body {
             return Err("is not the one its header commits to".to_owned());
         }
         let body = Body::parse(bytes).map_err(|error| format!("is malformed: {error}"))?;
         self.open(commitment, &body.what)?;
+        if let Some(old) = commitment.old {
+            brought_back(old, &body.what)?;
+        }
         Ok(body.what)
     }
 

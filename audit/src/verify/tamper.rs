@@ -17,8 +17,8 @@ use crate::checkpoint::Checkpoint;
 use crate::cosign::WitnessKey;
 use crate::entry::{Entry, Header};
 use crate::kind::{
-    Admin, AdminOp, CallerDisabled, Frozen, PolicyLoaded, Scope, TaskClosed, TaskEnd, TaskOpened,
-    Unfrozen, What,
+    Admin, AdminOp, CallerDisabled, Frozen, PolicyLoaded, Recovery, Scope, TaskClosed, TaskEnd,
+    TaskOpened, Unfrozen, What,
 };
 use crate::note::LogKey;
 use crate::trust::{Policy, Trust};
@@ -209,6 +209,39 @@ fn grant_of_ci(n: u64) -> Entry {
     grant.body.what["caller"]["issuer"] = "ci".into();
     grant.body.what["query"]["action"] = "Action::\"deploy\"".into();
     grant
+}
+
+/// What came back of a lost log is the entry it says, unchanged.
+#[test]
+fn t02_another_entry_than_the_one_that_came_back_is_named() {
+    let lost = whole(9);
+    let (header, body) = (
+        lines(&lost, HEADERS).remove(5),
+        lines(&lost, BODIES).remove(5),
+    );
+    let body = body.split_once('\t').unwrap().1.to_owned();
+    let back = |old, header: &str, body: Option<&str>| {
+        let mut what = json!({"header": header, "source": "bundle kept.stint"});
+        if let Some(body) = body {
+            what["body"] = body.into();
+        }
+        goes_on(vec![entry(id("ent_", 4), Recovery::Entry { old }, what)])
+    };
+    assert_eq!(judge(&back(5, &header, Some(&body))).exit, 0);
+    assert_eq!(judge(&back(5, &header, None)).exit, 0);
+    let named = "the body of entry 4 does not hold the header of entry";
+    fails(&back(6, &header, None), Name::Bytes, named);
+    fails(
+        &back(5, &header.replace(',', ", "), None),
+        Name::Bytes,
+        named,
+    );
+    let another = "the body of entry 4 holds another body than that of entry 5";
+    fails(
+        &back(5, &header, Some(&body.replace("AwMD", "BwMD"))),
+        Name::Bytes,
+        another,
+    );
 }
 
 #[test]

@@ -124,6 +124,13 @@ pub struct Turned {
     pub vkey: String,
     /// Its first checkpoint, signed.
     pub checkpoint: String,
+    /// What came of the old one; nothing, if it had ended in a run before this one, which was cut off.
+    pub carried: Option<Carried>,
+}
+
+/// What came of a log that ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Carried {
     /// Open requests that wait for nobody any more.
     pub void: u64,
     /// Freezes that go on.
@@ -176,8 +183,10 @@ impl Turn<'_> {
             vkey: self.keys.log.vkey(),
             checkpoint: self.keys.log.sign(&begun.checkpoint().text()),
             log,
-            void: void + by_entry,
-            frozen,
+            carried: Some(Carried {
+                void: void + by_entry,
+                frozen,
+            }),
         })
     }
 
@@ -479,7 +488,7 @@ impl Ledger {
 }
 
 /// The first name of a log, and the number of its epoch.
-fn parts(log: &str) -> (&str, u64) {
+pub(crate) fn parts(log: &str) -> (&str, u64) {
     let numbered = log.rsplit_once('/').and_then(|(base, epoch)| {
         let number = epoch.parse::<u64>().ok().filter(|it| *it > 0)?;
         (number.to_string() == epoch).then_some((base, number))

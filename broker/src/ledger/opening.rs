@@ -87,7 +87,9 @@ pub struct Opened {
 #[derive(Debug, Error)]
 pub enum OpenError {
     /// The log has not begun, and was not to.
-    #[error("the ledger `{0}` has not begun in this store")]
+    #[error(
+        "the ledger `{0}` has not begun in this store: `stintd init` begins one, `stintd restore DIR` brings a backup back"
+    )]
     Absent(String),
     /// This replica could not take its place among those that write the log.
     #[error("the ledger is not ready to be extended")]
@@ -171,7 +173,10 @@ pub(super) async fn open(
 
 fn absent(log: &str, if_absent: IfAbsent, pinned: Option<&Checkpoint>) -> Result<Head, OpenError> {
     if let Some(pinned) = pinned {
-        let text = format!("the pin knows {} entries, the store none", pinned.size);
+        let text = format!(
+            "the pin knows {} entries, the store none: `stintd restore DIR` brings a backup back",
+            pinned.size
+        );
         return Err(OpenError::Diverged(text));
     }
     match if_absent {
@@ -223,7 +228,11 @@ async fn existing(
     }
     let pinned = pinned.map(|pin| (pin.size, pin.root));
     if pinned.is_some_and(|(size, _)| size > head.size()) {
-        let text = format!("the head is at {} entries, the pin knows more", head.size());
+        let text = format!(
+            "the head is at {} entries, the pin knows more: `stintd restore` brings a copy back that has them, \
+             or goes on without them (`--accept-loss`)",
+            head.size()
+        );
         return Err(OpenError::Diverged(text));
     }
     let standing = resume(store, &head, pinned, cuts).await?;
@@ -261,7 +270,7 @@ async fn settle_cut(store: &Store, standing: &Standing, cuts: &Cuts) -> Result<(
     Ok(())
 }
 
-pub(super) fn restore(log: &str, row: HeadRow) -> Result<Head, OpenError> {
+pub(crate) fn restore(log: &str, row: HeadRow) -> Result<Head, OpenError> {
     let digest = |bytes: &[u8]| match bytes.try_into() {
         Ok(bytes) => Ok(Digest::from_bytes(bytes)),
         Err(_) => Err(diverged("a hash of the head is not 32 bytes")),

@@ -4,25 +4,26 @@
 //! What still binds stays, with its body and what proves it: keys, policies, freezes, open requests, and the entries that
 //! begin the log. Receipts, checkpoints and bundles from before verify as they did.
 
-mod archive;
+pub(crate) mod archive;
 
 use std::io;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, json};
-use stint_audit::kind::{Admin, AdminOp};
+use stint_audit::kind::{Admin, AdminOp, Recovery};
 use stint_audit::{Digest, Header, What};
 use thiserror::Error;
+use tokio::task::JoinError;
 
 use super::binding::Binding;
 use super::cut::{Cut, CutError, UNIT, find};
 use super::tiles::TileError;
 use super::{ExportError, Ledger, Order};
 use crate::clock::Stopwatch;
-use crate::hand;
 use crate::store::prune::{self, SweepRow};
 use crate::store::trail::{BatchRow, signed};
 use crate::store::{self, Db, Engine, Server, Store, Write};
+use crate::upkeep::hand;
 
 /// What is to go, and where it goes.
 #[derive(Debug, Clone)]
@@ -59,7 +60,7 @@ pub struct Pruned {
 /// Why nothing went.
 #[derive(Debug, Error)]
 pub enum PruneError {
-    /// The archive was not written as a whole, or does not verify.
+    /// The archive was not written as a whole, does not verify, or is not where the entry says.
     #[error("the archive `{path}` {why}: nothing was pruned")]
     Archive {
         /// The file.
@@ -119,6 +120,7 @@ pub async fn prune(
     let cut = ledger
         .cut()
         .ok_or_else(|| PruneError::Behind("the ledger does not say where it begins".to_owned()))?;
+    settle(&cut).await?;
     let swept = store.engine() == Engine::Sqlite;
     if swept {
         for row in parts(&cut) {
@@ -163,12 +165,7 @@ async fn begin(
         .collect();
     let (path, vkeys) = (wanted.archive.to_owned(), ledger.vkeys().to_vec());
     let archived = tokio::task::spawn_blocking(move || archive::write(bundle, &path, &vkeys, now));
-    let archived = archived.await.map_err(io::Error::other);
-    let archived = archived.and_then(|done| done);
-    let archive = archived.map_err(|error| PruneError::Archive {
-        path: wanted.archive.to_owned(),
-        why: error.to_string(),
-    })?;
+    let archive = unless_archived(archived.await, wanted.archive)?;
     let mut body = Map::new();
     body.insert(
         "target".to_owned(),
@@ -189,6 +186,24 @@ async fn begin(
     Ok(())
 }
 
+/// The archive lies where the entry says, or nothing goes. A run that was cut off may have left it under another name.
+async fn settle(cut: &Cut) -> Result<(), PruneError> {
+    let (path, archive) = (PathBuf::from(&cut.file), cut.archive);
+    let settled = tokio::task::spawn_blocking(move || archive::settle(&path, &archive)).await;
+    unless_archived(settled, Path::new(&cut.file))
+}
+
+fn unless_archived<T>(
+    done: Result<io::Result<T>, JoinError>,
+    path: &Path,
+) -> Result<T, PruneError> {
+    let done = done.map_err(io::Error::other).and_then(|done| done);
+    done.map_err(|error| PruneError::Archive {
+        path: path.to_owned(),
+        why: error.to_string(),
+    })
+}
+
 /// Whether nobody needs what would go.
 async fn may_go(ledger: &Ledger, store: &Store, wanted: &Wanted<'_>) -> Result<(), PruneError> {
     let below = wanted.below;
@@ -197,11 +212,17 @@ async fn may_go(ledger: &Ledger, store: &Store, wanted: &Wanted<'_>) -> Result<(
         return Err(PruneError::Between(below));
     }
     let shown = ledger.witnessed(ledger.published().size).await;
-    if shown.size < below.saturating_add(LEAST) {
+    let seen = ledger.seen();
+    let size = match seen.witnesses.is_empty() {
+        true => shown.size,
+        // Where they do not answer it is the newest head that is shown, and no quorum saw that: one that holds a size
+        // from before the cut could not be led on from there any more.
+        false => seen.newest.map_or(0, |newest| newest.size),
+    };
+    if size < below.saturating_add(LEAST) {
         let least = below.saturating_add(LEAST);
         return behind(format!(
-            "{} entries are signed and witnessed; to prune below {below} there must be {least}",
-            shown.size
+            "{size} entries are signed and witnessed; to prune below {below} there must be {least}"
         ));
     }
     let places = prune::places(store.readers().into(), store.log()).await;
@@ -237,7 +258,7 @@ async fn what_stays(
             return Ok(());
         };
         match &header.what {
-            What::Genesis(_) | What::Recovery(_) => begins.push(header.seq),
+            What::Genesis(_) | What::Recovery(Recovery::Begin { .. }) => begins.push(header.seq),
             What::Granted(granted) if granted.exp > now => {
                 return Err(PruneError::Behind(format!(
                     "entry {} is a grant that lives until {}",

@@ -11,13 +11,14 @@ use stint_audit::kind::Basis;
 use stint_broker::clock::{Clock as _, SystemClock};
 use stint_broker::config::{self, Config};
 use stint_broker::doctor::{self, Unreached};
-use stint_broker::hand::Hand;
 use stint_broker::ledger::Turned;
 use stint_broker::ledger::erase::{self, Grounds, Wanted};
 use stint_broker::ledger::prune;
-use stint_broker::restore::{self, Accepted};
 use stint_broker::store::Location;
-use stint_broker::{backup, rotate};
+use stint_broker::upkeep::hand::Hand;
+use stint_broker::upkeep::recover::{self, Recovered};
+use stint_broker::upkeep::restore::{self, Accepted};
+use stint_broker::upkeep::{backup, rotate};
 
 use super::{ConfigFile, UNREACHABLE, USAGE};
 use crate::say;
@@ -97,6 +98,15 @@ pub(crate) enum Ledger {
     Erase(Erase),
     /// Archive the entries below a place, and delete them here. What still binds stays, and every proof from there on.
     Prune(Prune),
+    /// Put entries that were lost on record again, from where they were kept: bundles, receipts, JSON lines of a sink. The
+    /// broker is stopped.
+    Recover {
+        /// Files of any of these sorts; lines of one sink may be in several.
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+        #[command(flatten)]
+        file: ConfigFile,
+    },
     /// End this log in order and begin the next, with new keys and new pseudonyms. The broker is stopped.
     Epoch {
         /// Why; it goes into the ledger with your user id.
@@ -313,6 +323,12 @@ pub(crate) async fn ledger(command: Ledger) -> anyhow::Result<ExitCode> {
     match command {
         Ledger::Erase(args) => erase(args).await,
         Ledger::Prune(args) => Box::pin(prune_it(args)).await,
+        Ledger::Recover { files, file } => {
+            let config = Config::load(&file.config)?.config;
+            let done = recover::recover(&config, Arc::new(SystemClock), &files);
+            came_back(&Box::pin(done).await?);
+            Ok(ExitCode::SUCCESS)
+        }
         Ledger::Epoch { reason, file } => {
             anyhow::ensure!(is_line(&reason), LINE);
             let config = Config::load(&file.config)?.config;
@@ -388,6 +404,10 @@ async fn prune_it(args: Prune) -> anyhow::Result<ExitCode> {
         }
     };
     let (log, seq, below, kept) = if args.offline {
+        anyhow::ensure!(
+            config.ledger.witnesses.is_none(),
+            "only a running broker asks its witnesses, who must have seen what goes: the same without --offline"
+        );
         let actor = actor();
         let hand = Box::pin(Hand::open(&config, Arc::new(SystemClock))).await?;
         let wanted = prune::Wanted {
@@ -426,12 +446,44 @@ async fn prune_it(args: Prune) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn began(next: &Turned) {
+fn came_back(done: &Recovered) {
     say(&format!(
-        "epoch     {} begins; {} open requests are void, {} freezes and disabled identities go on\n\
+        "ok        {} entries of {} are on record again, {} with their bodies; {} were before",
+        done.entries, done.log, done.bodies, done.before
+    ));
+    if !done.kinds.is_empty() {
+        let kinds = done.kinds.iter().map(|(kind, n)| format!("{n} {kind}"));
+        let kinds: Vec<_> = kinds.collect();
+        say(&format!(
+            "kinds     {}; they bind nobody: freeze again what was frozen",
+            kinds.join(", ")
+        ));
+    }
+    if done.unproven > 0 {
+        say(&format!(
+            "left out  {} events that lead to no signed head: bring the lines between, or behind them",
+            done.unproven
+        ));
+    }
+    say(&format!(
+        "missing   {} entries are known to have been, and are still nowhere",
+        done.missing
+    ));
+}
+
+fn began(next: &Turned) {
+    let carried = match next.carried {
+        Some(it) => format!(
+            "begins; {} open requests are void, {} freezes and disabled identities go on",
+            it.void, it.frozen
+        ),
+        None => "had begun already, in a run that was cut off".to_owned(),
+    };
+    say(&format!(
+        "epoch     {} {carried}\n\
          key       {}\n\
          next      tell auditors the new key; copy the new key files to every replica; then: stintd serve",
-        next.log, next.void, next.frozen, next.vkey,
+        next.log, next.vkey,
     ));
 }
 

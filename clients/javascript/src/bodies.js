@@ -3,7 +3,7 @@
 
 import { digest, equal, toBase64Url } from './base64.js';
 import { BODIES, ContainerError, OPENINGS, RECEIPTS, smallFile } from './bundle.js';
-import { LintError, MAX_BODY } from './canonical.js';
+import { LintError, MAX_BODY, lintHeader } from './canonical.js';
 import { decimal } from './checkpoint.js';
 import { FormError, parseBody } from './entry.js';
 import { Identities, MAX_IDENTITIES, OpeningError, pseudonym } from './identities.js';
@@ -48,7 +48,7 @@ export async function readReceipts(source, checkpoint, root, from, note) {
       const header = prove(utf8(bytes), checkpoint);
       note(header);
       const kept = header.seq < from && concernsPeople(header) ? header.what : undefined;
-      outside.set(header.seq, { ...header, what: kept });
+      outside.set(header.seq, { ...header, what: kept, old: recordOf(header) });
     } catch (error) {
       if (error instanceof ContainerError) throw error;
       root.fail(`${name}: ${error.message}`);
@@ -168,6 +168,8 @@ export class Bodies {
       if (toBase64Url(sha256(body)) !== header.body) throw new FormError('is not the one its header commits to');
       const what = parsed(body);
       this.openAll(header, what);
+      const old = header.old ?? recordOf(header);
+      if (old !== undefined) broughtBack(old, what);
       this.opened += 1;
       return what;
     } catch (error) {
@@ -222,6 +224,34 @@ export class Bodies {
   stop() {
     this.lines.close();
     this.lines = null;
+  }
+}
+
+/** Of which entry of the log before it this one is the record (LEDGER.md §5, `recovery`). */
+function recordOf({ kind, what }) {
+  return kind === 'recovery' && what?.get('form') === 'entry' ? what.get('old') : undefined;
+}
+
+/**
+ * A body has the header of entry `old` of another log, and its body, if any, is the one that header commits to. Whose
+ * pseudonyms are in there is that log's affair.
+ */
+function broughtBack(old, what) {
+  const header = foundHeader(what.get('header'));
+  if (header?.get('seq') !== old) throw new FormError(`does not hold the header of entry ${old}`);
+  if (!what.has('body')) return;
+  const body = what.get('body');
+  const is = typeof body === 'string' && toBase64Url(sha256(new TextEncoder().encode(body))) === header.get('body');
+  if (!is) throw new FormError(`holds another body than that of entry ${old}`);
+}
+
+function foundHeader(text) {
+  if (typeof text !== 'string') return undefined;
+  try {
+    return lintHeader(new TextEncoder().encode(text));
+  } catch (error) {
+    if (error instanceof LintError) return undefined;
+    throw error;
   }
 }
 

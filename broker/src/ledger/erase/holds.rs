@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use stint_audit::kind::{AdminOp, KeyUse};
+use stint_audit::kind::{AdminOp, KeyUse, Recovery};
 use stint_audit::{Header, What};
 
 use crate::store::requests::State;
@@ -30,7 +30,7 @@ impl Holds {
     pub(super) fn follow(&mut self, header: &Header) {
         let seq = header.seq;
         match &header.what {
-            What::Genesis(_) | What::Recovery(_) | What::Epoch(_) => {
+            What::Genesis(_) | What::Recovery(Recovery::Begin { .. }) | What::Epoch(_) => {
                 self.stands(seq, "says where the log begins or ends");
             }
             What::PolicyLoaded(loaded) if loaded.ok => {

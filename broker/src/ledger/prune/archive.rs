@@ -12,9 +12,11 @@ use stint_audit::trust::Trust;
 use stint_audit::verify::{Options, State, Verdict, verify};
 use zip::ZipArchive;
 
-use crate::backup;
+use crate::store::snapshot;
+use crate::upkeep::backup;
 
-/// Writes `bundle` to the new file `path` and verifies what lies there then; its hash. What does not verify is not left.
+/// Writes `bundle` beside the new file `path` and verifies what lies there then; its hash. What does not verify is not
+/// left. It gets its name by [`settle`], once an entry says so: whoever is killed before leaves nothing in the way.
 pub(super) fn write(
     mut bundle: File,
     path: &Path,
@@ -24,29 +26,53 @@ pub(super) fn write(
     if !path.is_absolute() {
         return Err(io::Error::other("is no absolute path"));
     }
+    if path.exists() {
+        return Err(io::Error::other("exists"));
+    }
+    let partial = partial(path);
+    drop(fs::remove_file(&partial)); // of a run that was cut off
     let mut file = File::options()
         .write(true)
         .create_new(true)
         .mode(0o600)
-        .open(path)?;
+        .open(&partial)?;
     let written = io::copy(&mut bundle, &mut file).and_then(|_| {
         file.flush()?;
-        file.sync_all()?;
-        if let Some(folder) = path.parent() {
-            File::open(folder)?.sync_all()?;
-        }
-        check(path, vkeys, now)?;
+        snapshot::sync(&partial)?;
+        drop(check(&partial, vkeys, now)?);
         // It is evidence from here on.
-        fs::set_permissions(path, fs::Permissions::from_mode(0o400))?;
-        backup::hash(path)
+        fs::set_permissions(&partial, fs::Permissions::from_mode(0o400))?;
+        backup::hash(&partial)
     });
     if written.is_err() {
-        drop(fs::remove_file(path));
+        drop(fs::remove_file(&partial));
     }
     written
 }
 
-fn check(path: &Path, vkeys: &[String], now: u64) -> io::Result<()> {
+/// Gives the archive with this hash its name, unless it has it: nothing goes before that.
+pub(super) fn settle(path: &Path, archive: &Digest) -> io::Result<()> {
+    let partial = partial(path);
+    let is_it = |path: &Path| path.exists() && backup::hash(path).is_ok_and(|it| it == *archive);
+    if is_it(path) {
+        return Ok(());
+    }
+    if path.exists() || !is_it(&partial) {
+        let text = format!("is not the file with the hash {archive}: bring that one back");
+        return Err(io::Error::other(text));
+    }
+    fs::rename(&partial, path)?;
+    snapshot::sync(path)
+}
+
+fn partial(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".partial");
+    PathBuf::from(name)
+}
+
+/// The bundle at `path`, once it verifies as an auditor would verify it under these keys.
+pub(crate) fn check(path: &Path, vkeys: &[String], now: u64) -> io::Result<Archive> {
     let archive = Archive {
         path: path.to_owned(),
         names: ZipArchive::new(File::open(path)?)?
@@ -64,13 +90,13 @@ fn check(path: &Path, vkeys: &[String], now: u64) -> io::Result<()> {
     let bad = |it: &&Verdict| it.state == State::Failed || it.required && it.state != State::Ok;
     let wrong = report.verdicts.iter().find(bad);
     match wrong.map(|verdict| &verdict.text) {
-        None => Ok(()),
+        None => Ok(archive),
         Some(text) => Err(io::Error::other(format!("does not verify: {text}"))),
     }
 }
 
-/// The zip that we wrote. Each file is inflated by a thread of its own, for several are read side by side.
-struct Archive {
+/// A zip on disk. Each file is inflated by a thread of its own, for several are read side by side.
+pub(crate) struct Archive {
     path: PathBuf,
     names: Vec<String>,
     fault: Arc<Mutex<Option<String>>>,

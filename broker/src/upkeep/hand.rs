@@ -50,6 +50,8 @@ pub struct Hand {
     pub ledger: Ledger,
     /// Its rows.
     pub store: Store,
+    /// How the log in use began.
+    pub(crate) begun: Begun,
     writers: JoinSet<()>,
 }
 
@@ -85,6 +87,7 @@ impl Hand {
         Ok(Self {
             ledger: opened.ledger,
             store: found.store,
+            begun: found.begun,
             writers,
         })
     }
@@ -95,6 +98,7 @@ impl Hand {
             ledger,
             store,
             mut writers,
+            ..
         } = self;
         drop(ledger); // the last holder of the door
         while writers.join_next().await.is_some() {}
