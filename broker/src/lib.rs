@@ -21,17 +21,11 @@ pub mod policies;
 pub mod task;
 pub mod trust;
 
-pub mod backup;
 mod export;
-pub mod hand;
 pub mod ledger;
-pub mod migrate;
-pub mod recover;
-pub mod relocate;
-pub mod restore;
-pub mod rotate;
 pub mod sinks;
 pub mod store;
+pub mod upkeep;
 
 mod console;
 pub mod http;
@@ -51,6 +45,5 @@ pub mod clock;
 pub mod ids;
 mod post;
 mod random;
-mod read;
 mod skew;
 mod strict;

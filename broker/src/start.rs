@@ -26,7 +26,6 @@ use crate::authenticate::register::{Filing, Register};
 use crate::authenticate::{Roster, entry::fault::Fault};
 use crate::clock::Clock;
 use crate::config::{self, Config, JwtAlg, MatchCode, Reveal, SecretError};
-use crate::hand::{self, Found, HandError};
 use crate::http::listen::tls::TlsError;
 use crate::issue::{Broker, Deliveries, Terms};
 use crate::keyring::{self, Folder, Keyring, KeyringError};
@@ -44,6 +43,7 @@ use crate::sinks::{self, Sinks};
 use crate::store::{self, Store};
 use crate::task::Tasks;
 use crate::trust;
+use crate::upkeep::hand::{self, Found, HandError};
 
 /// A broker that was built, and the two loops that its ledger needs.
 #[derive(Debug)]

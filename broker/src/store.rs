@@ -38,7 +38,7 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
-use crate::migrate::Plan;
+use crate::upkeep::migrate::Plan;
 pub use derived::Derived;
 pub use engine::postgres::{Server, ServerError};
 pub use engine::{Db, Engine};

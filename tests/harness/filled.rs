@@ -7,7 +7,7 @@ use stint_audit::kind::{Admin, AdminOp};
 use stint_audit::{Body, Entry};
 use stint_broker::clock::{Clock as _, SystemClock};
 use stint_broker::config::Config;
-use stint_broker::hand::Hand;
+use stint_broker::upkeep::hand::Hand;
 
 use crate::broker::TestBroker;
 use crate::database::number;

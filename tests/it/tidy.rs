@@ -217,9 +217,9 @@ fn sql_is_in_the_store_and_the_ledger() {
             // A witness has a database of its own.
             "broker/src/witness",
             // A schema or a log as a whole, which nobody serves meanwhile.
-            "broker/src/migrate.rs",
-            "broker/src/relocate.rs",
-            "broker/src/restore",
+            "broker/src/upkeep/migrate.rs",
+            "broker/src/upkeep/relocate.rs",
+            "broker/src/upkeep/restore",
         ],
     );
 }
@@ -262,8 +262,8 @@ fn only_the_ledger_begins_and_commits() {
             "broker/src/witness",
             "broker/src/store/copy.rs",
             // A log as a whole, which nobody serves meanwhile.
-            "broker/src/relocate.rs",
-            "broker/src/restore",
+            "broker/src/upkeep/relocate.rs",
+            "broker/src/upkeep/restore",
         ],
     );
 }

@@ -10,9 +10,9 @@ use super::layout::Trouble;
 use super::sheet::Cell;
 use crate::ledger::TileError;
 use crate::people::Visitor;
-use crate::read::ReadError;
 use crate::serve::App;
 use crate::telemetry::trail;
+use crate::upkeep::read::ReadError;
 
 /// An entry with its body, if it was not erased.
 #[derive(Debug)]

@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use super::{Finding, running};
 use crate::clock::SystemClock;
 use crate::config::Config;
-use crate::hand::Hand;
 use crate::ledger::Scrubbed;
+use crate::upkeep::hand::Hand;
 
 /// By the broker that has it, or, where none runs, with all checks of a start before.
 pub(super) async fn look(config: &Config) -> Finding {

@@ -12,9 +12,9 @@ use stint_wire::{Code, Problem};
 use super::peer::Operator;
 use super::problem::{Failure, not_found};
 use crate::ledger::{Finding, TileError};
-use crate::read::ReadError;
 use crate::serve::App;
 use crate::sinks::format::{Format, Source};
+use crate::upkeep::read::ReadError;
 
 /// `GET /v1/ledger/tile/{L}/{N…}[.p/{W}]`: the hashes of a tile. A partial one is there if the ledger was published when
 /// it was exactly that wide.

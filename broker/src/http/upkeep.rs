@@ -14,10 +14,10 @@ use super::extract::Strict;
 use super::grants::answer;
 use super::peer::Operator;
 use super::problem::Failure;
-use crate::backup::BackupError;
 use crate::ledger::erase::{EraseError, Grounds, Wanted};
 use crate::ledger::prune;
 use crate::serve::App;
+use crate::upkeep::backup::BackupError;
 
 /// `POST /v1/backup`. It takes as long as the database is large.
 pub(super) async fn backup(

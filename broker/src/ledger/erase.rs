@@ -15,10 +15,10 @@ use thiserror::Error;
 use self::holds::Holds;
 pub(crate) use self::retain::Keeper;
 use super::Ledger;
-use crate::hand;
 use crate::store::erase::EraseRow;
 use crate::store::trail::{self, BatchRow};
 use crate::store::{self, Store, Write};
+use crate::upkeep::hand;
 
 /// Whose bodies, or which.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

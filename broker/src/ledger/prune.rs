@@ -20,10 +20,10 @@ use super::cut::{Cut, CutError, UNIT, find};
 use super::tiles::TileError;
 use super::{ExportError, Ledger, Order};
 use crate::clock::Stopwatch;
-use crate::hand;
 use crate::store::prune::{self, SweepRow};
 use crate::store::trail::{BatchRow, signed};
 use crate::store::{self, Db, Engine, Server, Store, Write};
+use crate::upkeep::hand;
 
 /// What is to go, and where it goes.
 #[derive(Debug, Clone)]

@@ -6,9 +6,9 @@ use std::process::ExitCode;
 use clap::Args;
 use stint_broker::clock::{Clock as _, SystemClock};
 use stint_broker::config::{self, Config};
-use stint_broker::migrate::{self, Plan};
-use stint_broker::relocate;
 use stint_broker::store::Location;
+use stint_broker::upkeep::migrate::{self, Plan};
+use stint_broker::upkeep::relocate;
 
 use super::ConfigFile;
 use crate::say;

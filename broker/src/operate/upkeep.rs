@@ -11,14 +11,14 @@ use stint_audit::kind::Basis;
 use stint_broker::clock::{Clock as _, SystemClock};
 use stint_broker::config::{self, Config};
 use stint_broker::doctor::{self, Unreached};
-use stint_broker::hand::Hand;
 use stint_broker::ledger::Turned;
 use stint_broker::ledger::erase::{self, Grounds, Wanted};
 use stint_broker::ledger::prune;
-use stint_broker::recover::{self, Recovered};
-use stint_broker::restore::{self, Accepted};
 use stint_broker::store::Location;
-use stint_broker::{backup, rotate};
+use stint_broker::upkeep::hand::Hand;
+use stint_broker::upkeep::recover::{self, Recovered};
+use stint_broker::upkeep::restore::{self, Accepted};
+use stint_broker::upkeep::{backup, rotate};
 
 use super::{ConfigFile, UNREACHABLE, USAGE};
 use crate::say;

@@ -12,8 +12,8 @@ use stint_audit::trust::Trust;
 use stint_audit::verify::{Options, State, Verdict, verify};
 use zip::ZipArchive;
 
-use crate::backup;
 use crate::store::snapshot;
+use crate::upkeep::backup;
 
 /// Writes `bundle` beside the new file `path` and verifies what lies there then; its hash. What does not verify is not
 /// left. It gets its name by [`settle`], once an entry says so: whoever is killed before leaves nothing in the way.

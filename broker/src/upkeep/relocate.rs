@@ -7,9 +7,7 @@
 use stint_audit::Digest;
 use thiserror::Error;
 
-use crate::backup;
 use crate::config::{Config, SecretError};
-use crate::hand;
 use crate::keyring::Folder;
 use crate::ledger::epoch;
 use crate::ledger::keys::{self, LogKeysError};
@@ -17,6 +15,8 @@ use crate::ledger::whole::{Whole, WholeError, whole};
 use crate::store::copy::{self, CopyError, Progress};
 use crate::store::snapshot;
 use crate::store::{self, Db, Location, Server, moved};
+use crate::upkeep::backup;
+use crate::upkeep::hand;
 
 /// What a move came to, or would come to.
 #[derive(Debug, Clone, PartialEq, Eq)]

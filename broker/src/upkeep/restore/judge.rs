@@ -8,7 +8,6 @@ use std::path::Path;
 use stint_audit::Checkpoint;
 
 use super::RestoreError;
-use crate::backup::{self, Files, Manifest};
 use crate::config::Config;
 use crate::keyring::Folder;
 use crate::ledger::epoch::{self, Begun, Current};
@@ -18,6 +17,7 @@ use crate::ledger::whole::{Whole, WholeError, whole};
 use crate::ledger::witnesses::Watchers;
 use crate::store::snapshot;
 use crate::store::{Db, pages};
+use crate::upkeep::backup::{self, Files, Manifest};
 
 /// What is there, and what is known to have been.
 pub(super) struct Judged {

@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 use super::RestoreError;
 use super::judge::{Judged, Origin, judge};
 use crate::config::Config;
-use crate::hand;
 use crate::keyring::Folder;
 use crate::store::copy::{self, CopyError, Progress};
 use crate::store::snapshot;
 use crate::store::{self, Db, Location};
+use crate::upkeep::hand;
 
 /// Copies the file to where the database is to be, whole or not at all.
 pub(super) async fn place(

@@ -18,12 +18,12 @@ use thiserror::Error;
 use self::search::{Found, Search};
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::hand::{self, Hand, HandError};
 use crate::keyring::Folder;
 use crate::ledger::keys::{self, LogKeysError};
 use crate::ledger::{self, epoch};
 use crate::store::trail::{self, BatchRow};
 use crate::store::{self, Store};
+use crate::upkeep::hand::{self, Hand, HandError};
 
 /// What came of it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -14,7 +14,6 @@ use serde::{Deserialize, Serialize};
 use stint_audit::{Checkpoint, Digest};
 use thiserror::Error;
 
-use crate::hand::{Hand, HandError};
 use crate::issue::Broker;
 use crate::keyring;
 use crate::ledger::whole::{Whole, WholeError, whole};
@@ -22,6 +21,7 @@ use crate::ledger::{self, Ledger};
 use crate::store::copy::Progress;
 use crate::store::snapshot::{self, SnapshotError};
 use crate::store::{self, Db, Location, pages};
+use crate::upkeep::hand::{Hand, HandError};
 
 /// `backup.json`. Claims; what counts is checked again when it is restored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -304,7 +304,7 @@ impl Broker {
         let mut body = serde_json::Map::new();
         body.insert("target".to_owned(), serde_json::json!(of.origin()));
         let actor = format!("local:{uid}");
-        let entry = crate::hand::acted(&self.ledger, exported.into(), &actor, body);
+        let entry = crate::upkeep::hand::acted(&self.ledger, exported.into(), &actor, body);
         self.ledger.record(entry, None, Vec::new()).await?;
         let now = u64::try_from(self.clock.now().as_millis()).unwrap_or(0);
         let order = ledger::Order {

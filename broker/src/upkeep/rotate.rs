@@ -16,12 +16,12 @@ use thiserror::Error;
 
 use crate::clock::Clock;
 use crate::config::{Config, SecretError};
-use crate::hand::{self, Hand, HandError};
 use crate::keyring::{self, Folder};
 use crate::ledger::keys::{self, LogKeysError, SigningFile};
 use crate::ledger::{self, epoch};
 use crate::store::trail::{self, BatchRow};
 use crate::store::{self, Store};
+use crate::upkeep::hand::{self, Hand, HandError};
 
 /// A key of the log.
 #[derive(Debug, Clone, PartialEq, Eq)]

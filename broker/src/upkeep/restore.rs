@@ -13,9 +13,7 @@ use thiserror::Error;
 
 use self::judge::{Judged, Loss, Origin, judge, judge_backup, read_note};
 use self::place::{is_there, place};
-use crate::backup::Files;
 use crate::config::Config;
-use crate::hand::{self, HandError};
 use crate::keyring::Folder;
 use crate::ledger::epoch::{Cause, Current, Turn, TurnError, Turned};
 use crate::ledger::keys::{self, LogKeysError};
@@ -25,6 +23,8 @@ use crate::ledger::witnesses::WatchersError;
 use crate::store::copy::{CopyError, Progress};
 use crate::store::snapshot::SnapshotError;
 use crate::store::{self, Db};
+use crate::upkeep::backup::Files;
+use crate::upkeep::hand::{self, HandError};
 
 /// Who accepts that entries are lost, and why.
 #[derive(Debug, Clone)]
