@@ -65,6 +65,12 @@ async fn errand_of(broker: &TestBroker, errand: &Value) -> Value {
             let answer = asking.x509().await;
             json!({ "status": answer.status.as_u16(), "body": answer.json() })
         }
+        // An operator takes a request back.
+        "cancel" => {
+            let olu = broker.signed_in("olu").await;
+            let path = format!("/v1/requests/{}/cancel", text("request").unwrap());
+            json!({ "status": olu.post(&path, &json!({})).await.status.as_u16() })
+        }
         "later" => {
             broker.clock.advance(errand["seconds"].as_i64().unwrap());
             json!({})

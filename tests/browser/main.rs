@@ -46,6 +46,14 @@ async fn a_page_that_does_not_show_what_is_signed_signs_nothing() {
 }
 
 #[tokio::test]
+async fn a_request_that_is_looked_at_goes_on_without_a_reload() {
+    let times = "[approval]\nrequest_ttl = \"20m\"\n";
+    let broker = TestBroker::with().people().tables(times).start().await;
+    errands::run(&broker, "live.mjs", json!({})).await;
+    broker.finish().await;
+}
+
+#[tokio::test]
 async fn every_page_is_in_order_in_every_light_and_size() {
     let broker = quorum_of_one().start().await;
     errands::run(&broker, "pages.mjs", paths::all()).await;

@@ -21,8 +21,9 @@ static EMBEDDED: &[(&str, &[u8])] = &[
     ("facts.js", include_bytes!("../../assets/facts.js")),
     ("enrol.js", include_bytes!("../../assets/enrol.js")),
     ("me.js", include_bytes!("../../assets/me.js")),
-    ("vote.js", include_bytes!("../../assets/vote.js")),
     ("live.js", include_bytes!("../../assets/live.js")),
+    ("request.js", include_bytes!("../../assets/request.js")),
+    ("vote.js", include_bytes!("../../assets/vote.js")),
     ("try.js", include_bytes!("../../assets/try.js")),
     ("ledger.js", include_bytes!("../../assets/ledger.js")),
     // The second verifier, as it is in `clients/javascript`, and the worker it runs in.
