@@ -56,6 +56,7 @@ pub(crate) mod sheet;
 mod sight;
 mod tasks;
 mod trust;
+mod votes;
 
 pub(crate) use self::problems::not_found;
 
@@ -87,6 +88,7 @@ pub(crate) fn pages() -> Routes {
         .get("/grants.csv", grants::csv)
         .get("/grants/{id}", grant::show)
         .get("/grants/{id}/proof", grant::prove)
+        .get("/grants/{id}/votes", votes::entries)
         .get("/integrations", integrations::show)
         .get("/ledger", ledger::list)
         .get("/ledger/{seq}", ledger::show)

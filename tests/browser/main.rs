@@ -54,6 +54,15 @@ async fn a_request_that_is_looked_at_goes_on_without_a_reload() {
 }
 
 #[tokio::test]
+async fn votes_are_counted_again_in_the_readers_browser() {
+    let broker = TestBroker::with().people().start().await;
+    let trust = broker.get("/v1/trust").await.json();
+    let vkey = trust["ledger"]["vkey"].clone();
+    errands::run(&broker, "votes.mjs", json!({ "vkey": vkey })).await;
+    broker.finish().await;
+}
+
+#[tokio::test]
 async fn every_page_is_in_order_in_every_light_and_size() {
     let broker = quorum_of_one().start().await;
     errands::run(&broker, "pages.mjs", paths::all()).await;

@@ -26,6 +26,7 @@ static EMBEDDED: &[(&str, &[u8])] = &[
     ("vote.js", include_bytes!("../../assets/vote.js")),
     ("try.js", include_bytes!("../../assets/try.js")),
     ("ledger.js", include_bytes!("../../assets/ledger.js")),
+    ("votes.js", include_bytes!("../../assets/votes.js")),
     // The second verifier, as it is in `clients/javascript`, and the worker it runs in.
     (
         "base64.js",
@@ -151,6 +152,7 @@ static EMBEDDED: &[(&str, &[u8])] = &[
         "zip.js",
         include_bytes!("../../../clients/javascript/src/zip.js"),
     ),
+    ("recount.js", include_bytes!("../../assets/recount.js")),
     ("verifier.js", include_bytes!("../../assets/verifier.js")),
 ];
 

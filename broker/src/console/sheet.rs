@@ -7,6 +7,7 @@ use stint_policy::Timestamp;
 
 use super::layout::{self, Shell, Trouble};
 use super::parts::Moment;
+use super::votes::Ballots;
 
 /// A page made of parts.
 #[derive(Template)]
@@ -67,12 +68,13 @@ pub(crate) enum Body {
 }
 
 /// What only some pages have: each a file of its own in `templates/`.
-#[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Widget {
     /// Drop a bundle, and have it checked here.
     Bundle,
     /// Check this entry here.
     Entry(u64),
+    /// Who approved, and their votes checked here.
+    Votes(Ballots),
 }
 
 /// One step of a story.
