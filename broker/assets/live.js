@@ -57,7 +57,7 @@ export function watch(topics, take) {
 }
 
 /** Whether somebody is at work in there. */
-const busy = (part) => part.contains(document.activeElement) || part.querySelector('details[open]') !== null;
+const busy = (part) => part.contains(document.activeElement) || part.querySelector('details[open], [data-keep]') !== null;
 
 /** Puts the parts that are another in their places; whether there was one. */
 function replace(due, fresh) {

@@ -56,6 +56,10 @@ async fn errand_of(broker: &TestBroker, errand: &Value) -> Value {
                 Some(account) => caller.claim("actor_id", json!(account)),
                 None => caller,
             };
+            let caller = match text("ref") {
+                Some(git_ref) => caller.on(git_ref),
+                None => caller,
+            };
             let mut asking = caller.ask("deploy", resource);
             for name in ["reason", "ttl_s"] {
                 if !errand[name].is_null() {

@@ -63,6 +63,20 @@ async fn votes_are_counted_again_in_the_readers_browser() {
 }
 
 #[tokio::test]
+async fn a_test_notice_is_sent_from_the_page_and_told_step_by_step() {
+    // The script listens there, and later does not.
+    let spare = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = spare.local_addr().unwrap().port();
+    drop(spare);
+    let url = format!("http://127.0.0.1:{port}/hook");
+    let tables = "[notify.releases]\nkind = \"slack\"\nurl = { file = \"slack.url\" }\n";
+    let setup = TestBroker::with().people().tables(tables);
+    let broker = setup.secret_file("slack.url", url.as_bytes()).start().await;
+    errands::run(&broker, "integrations.mjs", json!({ "receiver": port })).await;
+    broker.finish().await;
+}
+
+#[tokio::test]
 async fn every_page_is_in_order_in_every_light_and_size() {
     let broker = quorum_of_one().start().await;
     errands::run(&broker, "pages.mjs", paths::all()).await;

@@ -24,6 +24,7 @@ static EMBEDDED: &[(&str, &[u8])] = &[
     ("live.js", include_bytes!("../../assets/live.js")),
     ("request.js", include_bytes!("../../assets/request.js")),
     ("vote.js", include_bytes!("../../assets/vote.js")),
+    ("test.js", include_bytes!("../../assets/test.js")),
     ("try.js", include_bytes!("../../assets/try.js")),
     ("ledger.js", include_bytes!("../../assets/ledger.js")),
     ("votes.js", include_bytes!("../../assets/votes.js")),

@@ -179,8 +179,11 @@ fn page(app: &App, visitor: &Visitor, mut read: Read) -> Page {
     let shell = Shell::new(app, Some(visitor), "A request")
         .at("/inbox")
         .same(
-            format!("stint approve {}", row.id),
-            format!("POST /v1/requests/{}/ballot", row.id),
+            match booth.is_open() {
+                true => format!("stint approve {}", row.id),
+                false => format!("stint show {}", row.id),
+            },
+            format!("GET /v1/requests/{}", row.id),
         );
     let card = row.card();
     Page {

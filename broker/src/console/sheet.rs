@@ -59,8 +59,10 @@ pub(crate) enum Body {
     List(List),
     /// Lines with their numbers; the first is the id's prefix.
     Source(String, Vec<String>),
-    /// Text as it is, to be read and copied.
+    /// Text as it is, to be read.
     Raw(String),
+    /// A file to be copied: what it is called, and what is in it.
+    File(String, String),
     /// What happened, in order: kind of mark, words, when, more.
     Steps(Vec<Step>),
     /// Markup of a template of ours.
@@ -113,6 +115,8 @@ pub(crate) enum Cell {
     /// A name that links lead to: its id in the page, and itself.
     Named(String, String),
     Soft(String),
+    /// A button that sends a test to `[notify.NAME]`.
+    Test(String),
     Text(String),
 }
 

@@ -106,7 +106,9 @@ pub(super) async fn entries(
     let mut told = Vec::with_capacity(opened.len());
     for (seq, entry) in opened {
         let proof = app.broker.ledger.prove(seq).await?.proof.to_string();
-        let body = entry.raw.map(|raw| String::from_utf8_lossy(&raw).into_owned());
+        let body = entry
+            .raw
+            .map(|raw| String::from_utf8_lossy(&raw).into_owned());
         told.push(json!({ "proof": proof, "body": body }));
     }
     let headers = [
