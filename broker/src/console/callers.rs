@@ -56,10 +56,18 @@ pub(super) async fn list(
             "Use",
         ],
         rows: known.iter().map(|it| row(it, now)).collect(),
-        empty: Empty {
-            title: "No caller fits",
-            text: "A caller appears with its first ask.".to_owned(),
-            command: "stint whoami".to_owned(),
+        empty: match sight.is_whole() {
+            true => Empty {
+                title: "No caller fits",
+                text: "A caller appears with its first ask.".to_owned(),
+                command: "stint whoami".to_owned(),
+            },
+            false => Empty {
+                title: "No caller of your groups",
+                text: "You see software that a group of yours owns; whose it is, the policies’ entities.json says."
+                    .to_owned(),
+                command: String::new(),
+            },
         },
     };
     sheet

@@ -118,6 +118,8 @@ pub(crate) enum Cell {
     /// A button that sends a test to `[notify.NAME]`.
     Test(String),
     Text(String),
+    /// A short word of code, never broken in two.
+    Word(String),
 }
 
 impl Sheet {
