@@ -1,5 +1,7 @@
 // Verify here: the verifier runs in a worker of its own, over what the page's own address gives or the reader brings.
 
+import { badge } from './page.js';
+
 const byId = (id) => document.getElementById(id);
 
 // The one policy of these pages: it makes the address of the verifier, and nothing else.
@@ -11,7 +13,7 @@ const ours = globalThis.trustedTypes?.createPolicy('stint', {
 });
 
 /** Asks the verifier once. */
-function ask(url, question) {
+export function ask(url, question) {
   return new Promise((resolve) => {
     const worker = new Worker(ours ? ours.createScriptURL(url) : url, { type: 'module' });
     const done = (answer) => {
@@ -24,12 +26,11 @@ function ask(url, question) {
   });
 }
 
-function show(prefix, { state, text, lines }) {
+const WORDS = { ok: ['good', 'Verified'], failed: ['bad', 'Failed'], incomplete: ['wait', 'Not decided'] };
+
+export function show(prefix, { state, text, lines }) {
   const said = byId(`${prefix}-said`);
-  const badge = document.createElement('span');
-  badge.className = `badge ${{ ok: 'good', failed: 'bad' }[state] ?? 'wait'}`;
-  badge.textContent = { ok: 'Verified', failed: 'Failed', incomplete: 'Not decided' }[state];
-  said.replaceChildren(badge, document.createTextNode(` ${text}`));
+  said.replaceChildren(badge(...WORDS[state]), ` ${text}`);
   said.dataset.state = state;
   const list = document.createElement('ul');
   list.className = 'links';
@@ -41,7 +42,7 @@ function show(prefix, { state, text, lines }) {
   byId(`${prefix}-verdicts`).replaceChildren(...(lines.length > 0 ? [list] : []));
 }
 
-function waiting(prefix) {
+export function waiting(prefix) {
   byId(`${prefix}-said`).textContent = 'Checking.';
   delete byId(`${prefix}-said`).dataset.state;
   byId(`${prefix}-verdicts`).replaceChildren();

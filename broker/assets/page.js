@@ -9,6 +9,18 @@ export function say(text) {
   requestAnimationFrame(() => { byId('said').textContent = text; });
 }
 
+/** A state as a word with a shape, as the server makes it: `kind` is one of good wait bad off warn note. */
+export function badge(kind, word) {
+  const made = document.createElement('span');
+  const icon = document.querySelector('svg.icon').cloneNode(true);
+  const use = icon.querySelector('use');
+  made.className = `badge ${kind}`;
+  icon.setAttribute('class', 'icon');
+  use.setAttribute('href', use.getAttribute('href').replace(/#.*$/, `#${kind}`));
+  made.append(icon, word);
+  return made;
+}
+
 /** A refusal of the API, RFC 9457. */
 export class Problem extends Error {
   constructor(document) {

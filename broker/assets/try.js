@@ -1,6 +1,6 @@
 // The playground: sends a case, or names a decision, and lays out what policy says to it.
 
-import { Problem, call } from './page.js';
+import { Problem, badge, call } from './page.js';
 
 const byId = (id) => document.getElementById(id);
 const SHAPES = { permit: 'good', hold: 'wait', deny: 'bad' };
@@ -19,8 +19,7 @@ function card(result) {
   const made = byId('result').content.cloneNode(true);
   const part = (name) => made.querySelector(`[data-part="${name}"]`);
   part('case').textContent = `${result.case}, ${result.caller}`;
-  part('outcome').textContent = receipt.outcome;
-  part('outcome').classList.add(SHAPES[receipt.outcome] ?? 'note');
+  part('outcome').replaceWith(badge(SHAPES[receipt.outcome] ?? 'note', receipt.outcome));
   const facts = part('facts');
   pair(facts, 'Why', receipt.why);
   pair(facts, 'Decided by', (receipt.decided_by ?? []).join(', '));

@@ -4,6 +4,7 @@ import { ContainerError } from './bundle.js';
 import { parseSignedCheckpoint } from './checkpoint.js';
 import { verifyNote } from './note.js';
 import { parseProof, prove } from './proof.js';
+import { recount } from './recount.js';
 import { unreadable } from './report.js';
 import { parseKeys } from './trust.js';
 import { verify } from './verify.js';
@@ -44,10 +45,25 @@ async function bundle({ file, keys }) {
   return { state, text: visible(told.summary), lines };
 }
 
+/** The votes under a grant, each with a verdict of its own. */
+async function votes({ entries, keys }) {
+  const told = await recount(entries, parseKeys(keys));
+  const line = ({ state, text }) => visible(`${state}: ${text}`);
+  const seen = told.votes.map((vote) => ({ ...vote, text: visible(vote.text), shown: vote.shown.map((row) => row.map(visible)) }));
+  const lines = [
+    ...told.votes.map(line),
+    line(told.granted),
+    'open: that no passkey was retired before its vote, and no refusal is left out, only a bundle of the whole log shows',
+  ];
+  return { state: told.state, text: visible(told.text), lines, votes: seen };
+}
+
+const SORTS = { bundle, entry, votes };
+
 addEventListener('message', async ({ data }) => {
   let answer;
   try {
-    answer = data.sort === 'entry' ? entry(data) : await bundle(data);
+    answer = await SORTS[data.sort](data);
   } catch (error) {
     answer = { state: 'failed', text: visible(error.message), lines: [] };
   }

@@ -3,6 +3,8 @@
 
 import { call, Problem, say } from './page.js';
 import { challenge, decode, encode } from './facts.js';
+import { refresh } from './live.js';
+import { look } from './request.js';
 
 const byId = (id) => document.getElementById(id);
 const form = byId('ballot');
@@ -32,6 +34,7 @@ function compare(facts, choice) {
   for (const [name, value] of Object.entries(said)) {
     if (facts[name] !== value) throw new Changed(`“${name}” is not what you chose`);
   }
+  if (facts.pol !== byId('booth').dataset.pol) throw new Changed('the policies were changed since this page was made');
   if (choice.vote === 'yes' && facts.lasts_s !== choice.lasts_s) throw new Changed('the time is not what you chose');
 }
 
@@ -111,7 +114,7 @@ const fresh = { url: `/login?fresh=1&return_to=${encodeURIComponent(location.pat
 
 /** What went wrong, in words, and what to do. */
 function explain(error) {
-  if (error instanceof Changed) return refuse(`Nothing was signed: ${error.message}. Load the page again and read it anew.`, again);
+  if (error instanceof Changed) return refuse(`Nothing was signed: ${error.message}. Look at it again, and read it anew.`, again);
   if (error instanceof Problem) {
     if (error.code === 'invalid_field' && error.message.includes('match_code')) {
       return fault('code', 'That is not what the requester sees. Ask them, not the card; three tries in all.');
@@ -140,7 +143,17 @@ form.addEventListener('submit', async (event) => {
     form.inert = false;
     form.removeAttribute('aria-busy');
     explain(error);
+    // It may be another by now.
+    refresh(['requests']);
   }
+});
+
+// Looking again loses nothing that was typed.
+byId('vote-fault-next').addEventListener('click', (event) => {
+  if (byId('vote-fault-next').getAttribute('href') !== again.url) return;
+  event.preventDefault();
+  byId('vote-fault').hidden = true;
+  look();
 });
 
 // Enter in a field is neither a yes nor a no.

@@ -31,10 +31,11 @@
 //! listed after it. There is no inline script, style or handler anywhere, and no `innerHTML`: DOM is made of `<template>`
 //! and `textContent`. Changes are JSON POSTs by `call()` of `assets/page.js`, which gives the answer or throws a problem.
 
-mod asked;
+pub(crate) mod asked;
 pub(crate) mod assets;
 mod body;
 mod callers;
+mod case;
 pub(crate) mod catalogue;
 mod decisions;
 pub(crate) mod events;
@@ -45,17 +46,19 @@ mod inbox;
 mod integrations;
 pub(crate) mod layout;
 mod ledger;
+pub(crate) mod lists;
 mod me;
 pub(crate) mod parts;
 mod policy;
 mod problems;
 mod request;
-mod requests;
+pub(crate) mod requests;
 mod said;
 pub(crate) mod sheet;
-mod sight;
+pub(crate) mod sight;
 mod tasks;
 mod trust;
+mod votes;
 
 pub(crate) use self::problems::not_found;
 
@@ -66,7 +69,10 @@ use crate::http::{login, terminal};
 pub(crate) fn api() -> Routes {
     Routes::default()
         .get("/v1/catalogue", catalogue::json)
+        .get("/v1/callers", lists::callers)
         .get("/v1/events", events::follow)
+        .get("/v1/tasks", lists::tasks)
+        .post("/v1/notify/test", integrations::test)
         .post("/v1/policy/explain", policy::attempt)
 }
 
@@ -87,6 +93,7 @@ pub(crate) fn pages() -> Routes {
         .get("/grants.csv", grants::csv)
         .get("/grants/{id}", grant::show)
         .get("/grants/{id}/proof", grant::prove)
+        .get("/grants/{id}/votes", votes::entries)
         .get("/integrations", integrations::show)
         .get("/ledger", ledger::list)
         .get("/ledger/{seq}", ledger::show)

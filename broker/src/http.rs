@@ -18,11 +18,11 @@ mod metadata;
 mod metrics;
 pub(crate) mod observe;
 pub mod openapi;
-mod operator;
+pub(crate) mod operator;
 pub mod peer;
 pub(crate) mod problem;
 mod proofs;
-mod requests;
+pub(crate) mod requests;
 pub(crate) mod routes;
 pub(crate) mod session;
 pub(crate) mod terminal;
@@ -42,7 +42,7 @@ use crate::serve::App;
 /// What strangers and callers reach.
 pub(crate) fn api() -> Routes {
     Routes::default()
-        .post("/v1/grants", grants::issue)
+        .get_and_post("/v1/grants", (console::lists::grants, grants::issue))
         .post("/v1/decisions", grants::judge)
         .post("/v1/whoami", facts::who_am_i)
         .get("/v1/trust", facts::trust)

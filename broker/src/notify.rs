@@ -83,7 +83,50 @@ pub enum TestError {
         name: String,
         /// What kept it.
         why: String,
+        /// What it did not get through.
+        step: Step,
     },
+}
+
+/// The steps of one delivery, in order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// Address, secret and CA are read and make sense.
+    Prepare,
+    /// The receiver is found, reached and answers.
+    Reach,
+    /// It takes the notice.
+    Accept,
+}
+
+impl Step {
+    /// Its word.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Step::Prepare => "prepare",
+            Step::Reach => "reach",
+            Step::Accept => "accept",
+        }
+    }
+
+    /// What to do where it fails.
+    #[must_use]
+    pub const fn advice(self) -> &'static str {
+        match self {
+            Step::Prepare => {
+                "Mend what it names, readable by the broker's user alone. It is read anew for each notice: no restart."
+            }
+            Step::Reach => {
+                "From the broker's machine: does the name resolve, is the way open, is its certificate of a CA that \
+                 `ca_file` or the system knows?"
+            }
+            Step::Accept => {
+                "It answers, and does not take it: the URL, the secret or the addresses are not, or no more, the ones \
+                 it knows. Put the new ones where the table points: no restart."
+            }
+        }
+    }
 }
 
 /// A target, and how it does.
@@ -191,6 +234,7 @@ impl Notifier {
         sent.map_err(|failed| TestError::Undelivered {
             name: name.to_owned(),
             why: failed.error,
+            step: failed.step,
         })
     }
 

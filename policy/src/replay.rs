@@ -2,6 +2,8 @@
 //! read back into the values it was made of, heard by the set that decided, and must come out as the very same record.
 //! Only then is it judged: a question that this set could not have been asked has no answer.
 
+mod case;
+
 use std::collections::BTreeSet;
 
 use data_encoding::BASE64URL_NOPAD;

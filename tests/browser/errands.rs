@@ -56,6 +56,10 @@ async fn errand_of(broker: &TestBroker, errand: &Value) -> Value {
                 Some(account) => caller.claim("actor_id", json!(account)),
                 None => caller,
             };
+            let caller = match text("ref") {
+                Some(git_ref) => caller.on(git_ref),
+                None => caller,
+            };
             let mut asking = caller.ask("deploy", resource);
             for name in ["reason", "ttl_s"] {
                 if !errand[name].is_null() {
@@ -64,6 +68,12 @@ async fn errand_of(broker: &TestBroker, errand: &Value) -> Value {
             }
             let answer = asking.x509().await;
             json!({ "status": answer.status.as_u16(), "body": answer.json() })
+        }
+        // An operator takes a request back.
+        "cancel" => {
+            let olu = broker.signed_in("olu").await;
+            let path = format!("/v1/requests/{}/cancel", text("request").unwrap());
+            json!({ "status": olu.post(&path, &json!({})).await.status.as_u16() })
         }
         "later" => {
             broker.clock.advance(errand["seconds"].as_i64().unwrap());

@@ -71,6 +71,10 @@ await withBrowser(async (browser) => {
   await dana.go(`/a/${request.id}`);
   assert.match(await text(dana, '#standing'), /policy changed since the ask/);
   await dana.inOrder('request-drifted');
+  // What follows is missed by a page that hears nothing.
+  dana.expect('ERR_FAILED');
+  await dana.page.route('**/v1/events', (route) => route.abort());
+  await dana.go(`/a/${request.id}`);
 
   // Decided by somebody else meanwhile: told to look again.
   const lee = await (await Visit.begin(browser)).withAuthenticator();

@@ -27,6 +27,7 @@ await withBrowser(async (browser) => {
   await lee.signIn('lee', `/a/${request.id}`);
   assert.match(await text(lee, '.timeline'), /Dana Ortiz approved it/);
   await lee.enrol();
+  await errand({ do: 'later', seconds: 1 });
   await yes(lee, request.code);
   assert.match(await text(lee, '#outcome'), /Approved by Lee Park/);
 

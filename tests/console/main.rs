@@ -6,7 +6,9 @@
     reason = "a test says what it expects"
 )]
 
+mod ballots;
 mod events;
+mod lists;
 mod page;
 mod pages;
 mod rules;

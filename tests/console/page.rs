@@ -44,10 +44,12 @@ impl Page {
                     tag.name
                 );
                 if name == "aria-labelledby" || name == "aria-describedby" || name == "for" {
-                    assert!(
-                        ids.contains(value),
-                        "{name} names {value}, which is not there"
-                    );
+                    for named in value.split_whitespace() {
+                        assert!(
+                            ids.contains(named),
+                            "{name} names {named}, which is not there"
+                        );
+                    }
                 }
             }
             let inline = tag.name == "script" && !tag.attributes.contains_key("src");

@@ -3,7 +3,7 @@
 use serde_json::json;
 use stint_tests::TestBroker;
 
-use crate::page::{denied, granted, page, until};
+use crate::page::{denied, granted, held, page, until};
 
 #[tokio::test]
 async fn a_grant_is_told_from_claims_to_end() {
@@ -128,6 +128,51 @@ async fn a_decision_says_what_failed_with_the_callers_own_value() {
     let sam = broker.signed_in("sam").await;
     assert_eq!(sam.get(&format!("/decisions/{decision}")).await.status, 404);
     drop((avery, sam));
+    broker.finish().await;
+}
+
+#[tokio::test]
+async fn a_decision_is_copied_as_a_test_case_that_runs() {
+    let broker = TestBroker::with().people().start().await;
+    let (grant, decision) = (granted(&broker).await, denied(&broker).await);
+    let held = held(&broker).await;
+    let avery = broker.signed_in("avery").await;
+    for (id, outcome) in [(&grant, "permit"), (&decision, "deny"), (&held, "hold")] {
+        let path = format!("/decisions/{id}");
+        let shown = page(&avery, &path).await;
+        let part = shown.part("case");
+        assert!(part.contains("Today it passes"), "{part}");
+        assert!(part.contains(&format!("tests/{id}.toml")), "{part}");
+        let copied = shown
+            .all("button")
+            .filter_map(|button| button.attributes.get("data-copy"))
+            .find(|text| text.contains("[case."))
+            .unwrap();
+        let told = avery
+            .post("/v1/policy/explain", &json!({ "text": copied }))
+            .await
+            .json();
+        assert_eq!(told["findings"], json!([]), "{told}");
+        assert_eq!(told["results"].as_array().unwrap().len(), 1);
+        assert_eq!(told["results"][0]["as_expected"], true, "{told}");
+        assert_eq!(told["results"][0]["receipt"]["outcome"], outcome);
+    }
+    // Who does not see what a policy expects sees no case either: there is its whole input.
+    let kim = broker.signed_in("kim").await;
+    let starters = page(&kim, &format!("/decisions/{grant}")).await;
+    assert!(!starters.html.contains("As a test case"));
+    // A set that says otherwise fails it, and the page says so.
+    let web = broker.read_policy("web.cedar");
+    broker.write_policy("tests/sample.toml", "");
+    broker.write_policy("web.cedar", &web.replacen("\"456789\"", "\"456780\"", 1));
+    assert_eq!(broker.reload().await.status, 200);
+    let today = page(&avery, &format!("/decisions/{grant}")).await;
+    assert!(
+        today.part("case").contains("Today it fails: outcome"),
+        "{}",
+        today.part("case")
+    );
+    drop((avery, kim));
     broker.finish().await;
 }
 

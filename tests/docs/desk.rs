@@ -140,7 +140,10 @@ impl Desk {
             if step.command != "echo $?" {
                 self.ended_well()?;
             }
-            let (got, status) = self.type_in(&step, dana.as_mut())?;
+            let typed = self.type_in(&step, dana.as_mut());
+            let (got, status) = typed.map_err(|fault| {
+                format!("{}:{}: $ {}\n{fault}", block.page, step.line, step.command)
+            })?;
             self.status = (
                 status,
                 format!("{}:{}: $ {}", block.page, step.line, step.command),

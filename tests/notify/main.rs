@@ -9,6 +9,7 @@
 
 mod commands;
 mod config;
+mod console;
 mod fatigue;
 mod http;
 mod hygiene;

@@ -4,8 +4,11 @@
 use std::collections::BTreeMap;
 
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use stint_wire::{Code, Problem};
 
+use crate::http::problem::Failure;
 use crate::store::lists::After;
+use crate::telemetry::lines::legible;
 
 /// The parameters of a page.
 #[derive(Debug, Clone, Default)]
@@ -26,6 +29,57 @@ impl Asked {
         Asked(pairs.filter_map(pair).collect())
     }
 
+    /// The same for programs: what is not among `known`, or is empty or too long, is refused.
+    ///
+    /// # Errors
+    /// `invalid_field`.
+    pub(crate) fn strictly(query: Option<&str>, known: &[&str]) -> Result<Asked, Failure> {
+        let wrong = |name: &str| {
+            let known = known.join("`, `");
+            let detail =
+                format!("`{name}` is not asked here, or has no value; there are `{known}`");
+            Failure::from(Problem::new(Code::InvalidField, detail))
+        };
+        let asked = Asked::read(query);
+        for pair in query.unwrap_or_default().split('&') {
+            let name = pair.split_once('=').map_or(pair, |(name, _)| name);
+            let is_read = known.contains(&name) && asked.0.contains_key(name);
+            if !pair.is_empty() && !is_read {
+                return Err(wrong(&legible(name)));
+            }
+        }
+        Ok(asked)
+    }
+
+    /// Refuses a word that is none of these.
+    ///
+    /// # Errors
+    /// `invalid_field`.
+    pub(crate) fn one_of(&self, name: &str, words: &[&str]) -> Result<(), Failure> {
+        if words.contains(&self.get(name)) {
+            return Ok(());
+        }
+        let words: Vec<&str> = words
+            .iter()
+            .copied()
+            .filter(|word| !word.is_empty())
+            .collect();
+        let detail = format!("`{name}` is `{}`", words.join("`, `"));
+        Err(Problem::new(Code::InvalidField, detail).into())
+    }
+
+    /// The command that prints the same list.
+    pub(crate) fn command(&self, what: &str) -> String {
+        let plain = |value: &str| {
+            value
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"_-.:/@".contains(&byte))
+        };
+        let pairs = self.0.iter().filter(|(_, value)| plain(value));
+        let pairs = pairs.map(|(name, value)| format!(" {name}={value}"));
+        format!("stint ls {what}{}", pairs.collect::<String>())
+    }
+
     /// A parameter; empty if it is not there.
     pub(crate) fn get(&self, name: &str) -> &str {
         self.0.get(name).map_or("", String::as_str)
@@ -43,14 +97,16 @@ impl Asked {
 
     /// The place in a list that is sorted by time, newest first.
     pub(crate) fn after(&self) -> After {
-        let known = self.get(AFTER).split_once('.');
-        let known = known.and_then(|(at, id)| {
-            Some(After {
-                at: at.parse().ok()?,
-                id: id.to_owned(),
-            })
-        });
-        known.unwrap_or_else(After::newest)
+        self.place().unwrap_or_else(After::newest)
+    }
+
+    /// The same, if there is one that can be read.
+    pub(crate) fn place(&self) -> Option<After> {
+        let (at, id) = self.get(AFTER).split_once('.')?;
+        Some(After {
+            at: at.parse().ok()?,
+            id: id.to_owned(),
+        })
     }
 
     /// The number to go on from, in a list sorted by it.

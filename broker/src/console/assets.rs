@@ -21,10 +21,13 @@ static EMBEDDED: &[(&str, &[u8])] = &[
     ("facts.js", include_bytes!("../../assets/facts.js")),
     ("enrol.js", include_bytes!("../../assets/enrol.js")),
     ("me.js", include_bytes!("../../assets/me.js")),
-    ("vote.js", include_bytes!("../../assets/vote.js")),
     ("live.js", include_bytes!("../../assets/live.js")),
+    ("request.js", include_bytes!("../../assets/request.js")),
+    ("vote.js", include_bytes!("../../assets/vote.js")),
+    ("test.js", include_bytes!("../../assets/test.js")),
     ("try.js", include_bytes!("../../assets/try.js")),
     ("ledger.js", include_bytes!("../../assets/ledger.js")),
+    ("votes.js", include_bytes!("../../assets/votes.js")),
     // The second verifier, as it is in `clients/javascript`, and the worker it runs in.
     (
         "base64.js",
@@ -150,6 +153,7 @@ static EMBEDDED: &[(&str, &[u8])] = &[
         "zip.js",
         include_bytes!("../../../clients/javascript/src/zip.js"),
     ),
+    ("recount.js", include_bytes!("../../assets/recount.js")),
     ("verifier.js", include_bytes!("../../assets/verifier.js")),
 ];
 

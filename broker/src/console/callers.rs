@@ -16,10 +16,10 @@ use crate::serve::App;
 use crate::store::lists::{CallerLine, EntryFilter, LastSeen, Of};
 
 /// A caller with what is known of it.
-struct Known {
-    line: CallerLine,
-    seen: LastSeen,
-    owner: Option<String>,
+pub(super) struct Known {
+    pub(super) line: CallerLine,
+    pub(super) seen: LastSeen,
+    pub(super) owner: Option<String>,
 }
 
 /// `GET /callers`
@@ -31,23 +31,12 @@ pub(super) async fn list(
     let asked = Asked::read(query.as_deref());
     let now = app.broker.clock.now();
     let sight = Sight::of(&app, &visitor).await?;
-    let issuer = asked.some("issuer");
-    let found = match sight.is_whole() {
-        true => {
-            let from = (issuer.as_deref(), asked.after_text());
-            app.broker.store.list_callers(from, LOOK).await?
-        }
-        false => app.broker.store.callers_of(&sight.owned()).await?,
-    };
-    let full = i64::try_from(found.len()).unwrap_or(LOOK) >= LOOK;
-    let end = found.last().map(|line| line.id.clone());
-    let mut known = know(&app, found).await?;
-    known.retain(|it| finds(asked.get("find"), it, now));
+    let (known, next) = page(&app, &sight, &asked, now).await?;
     let shell = Shell::new(&app, Some(&visitor), "Callers")
         .at("/callers")
         .same(
-            "stint ledger export --kinds granted,denied,requested --format jsonl",
-            format!("GET {}", asked.url("/callers")),
+            asked.command("callers"),
+            format!("GET {}", asked.url("/v1/callers")),
         );
     let lead = "Software and agents that asked, by the names their platforms vouch for.";
     let mut sheet = Sheet::new(shell, "Callers", lead);
@@ -55,9 +44,7 @@ pub(super) async fn list(
         sheet = sheet.filter(field);
     }
     sheet.first = asked.is_later().then(|| asked.first("/callers"));
-    sheet.next = end
-        .filter(|_| full && sight.is_whole())
-        .map(|id| asked.next("/callers", &id));
+    sheet.next = next.map(|id| asked.next("/callers", &id));
     let list = List {
         heads: vec![
             "Caller",
@@ -69,15 +56,50 @@ pub(super) async fn list(
             "Use",
         ],
         rows: known.iter().map(|it| row(it, now)).collect(),
-        empty: Empty {
-            title: "No caller fits",
-            text: "A caller appears with its first ask.".to_owned(),
-            command: "stint whoami".to_owned(),
+        empty: match sight.is_whole() {
+            true => Empty {
+                title: "No caller fits",
+                text: "A caller appears with its first ask.".to_owned(),
+                command: "stint whoami".to_owned(),
+            },
+            false => Empty {
+                title: "No caller of your groups",
+                text: "You see software that a group of yours owns; whose it is, the policies’ entities.json says."
+                    .to_owned(),
+                command: String::new(),
+            },
         },
     };
     sheet
         .part(Part::new("list", "By name", Body::List(list)).live("callers"))
         .show()
+}
+
+/// A page of what the reader sees, and where the next begins.
+pub(super) async fn page(
+    app: &App,
+    sight: &Sight<'_>,
+    asked: &Asked,
+    now: Timestamp,
+) -> Result<(Vec<Known>, Option<String>), Trouble> {
+    let issuer = asked.some("issuer");
+    let found = match sight.is_whole() {
+        true => {
+            let from = (issuer.as_deref(), asked.after_text());
+            app.broker.store.list_callers(from, LOOK).await?
+        }
+        false => app.broker.store.callers_of(&sight.owned()).await?,
+    };
+    let full = i64::try_from(found.len()).unwrap_or(LOOK) >= LOOK;
+    let end = found.last().map(|line| line.id.clone());
+    let mut known = know(app, found).await?;
+    known.retain(|it| finds(asked.get("find"), it, now));
+    known.retain(|it| {
+        issuer
+            .as_ref()
+            .is_none_or(|issuer| *issuer == it.line.issuer)
+    });
+    Ok((known, end.filter(|_| full && sight.is_whole())))
 }
 
 fn fields(asked: &Asked) -> [Filter; 2] {
@@ -201,10 +223,10 @@ pub(super) async fn show(
     let shell = Shell::new(&app, Some(&visitor), "Caller")
         .at("/callers")
         .same(
-            format!("stint ledger export --open {id} --format bundle -o caller.stint"),
+            format!("stint ls grants caller={id}"),
             format!(
                 "GET {}",
-                Asked::read(Some(&format!("caller={id}"))).url("/grants.csv")
+                Asked::read(Some(&format!("caller={id}"))).url("/v1/grants")
             ),
         );
     let none = |title, text: &str| Empty {

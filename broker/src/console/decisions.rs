@@ -9,6 +9,7 @@ use stint_audit::What;
 use stint_policy::{AskDigest, Recorded, TaskId};
 
 use super::body::{self, Opened};
+use super::case;
 use super::layout::{Shell, Trouble};
 use super::said;
 use super::sheet::{Body, Cell, Empty, List, Part, Sheet, facts};
@@ -48,7 +49,10 @@ pub(super) async fn show(
     let opened = body::open(&app, &visitor, seq).await?;
     let shell = Shell::new(&app, Some(&visitor), "Decision").same(
         format!("stint ledger prove {id} -o {id}.stint"),
-        format!("GET /decisions/{id}"),
+        match visitor.reads_all() {
+            true => format!("POST /v1/policy/explain {{\"decision\":\"{id}\"}}"),
+            false => format!("GET /decisions/{id}"),
+        },
     );
     let asked = said::words(opened.at(&["query"]).unwrap_or(&Value::Null));
     let heading = match asked.is_empty() {
@@ -60,10 +64,15 @@ pub(super) async fn show(
     let sheet = sheet.maybe(closest(&opened)).part(who(&opened));
     match view {
         View::Caller => sheet.show(),
-        View::Owner => sheet
-            .maybe(today(&app, &opened))
-            .maybe(input(&opened))
-            .show(),
+        View::Owner => {
+            let recorded = recorded(&opened);
+            let recorded = recorded.as_ref();
+            sheet
+                .maybe(recorded.map(|it| today(&app, it)))
+                .maybe(recorded.map(|it| case::part(&app, &id, &opened, it)))
+                .maybe(input(&opened))
+                .show()
+        }
     }
 }
 
@@ -241,10 +250,9 @@ fn who(opened: &Opened) -> Part {
 }
 
 /// What the set in force says to the same question.
-fn today(app: &App, opened: &Opened) -> Option<Part> {
-    let recorded = recorded(opened)?;
+fn today(app: &App, recorded: &Recorded) -> Part {
     let set = app.broker.policies.in_force();
-    let receipt = set.explain_recorded(&recorded);
+    let receipt = set.explain_recorded(recorded);
     let outcome = receipt.verdict().as_str();
     let kind = match outcome {
         "permit" => "good",
@@ -293,7 +301,7 @@ fn today(app: &App, opened: &Opened) -> Option<Part> {
         }
     }
     let part = Part::new("today", "Today’s policy on it", Body::Facts(rows));
-    Some(part.note("The recorded facts and votes, put to the set that is in force now. Nothing is granted by looking."))
+    part.note("The recorded facts and votes, put to the set that is in force now. Nothing is granted by looking.")
 }
 
 /// The question as it was recorded, put together again.

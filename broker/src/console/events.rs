@@ -293,7 +293,7 @@ const MADE_UP: u64 = 10_000;
 /// After how long a browser comes back, in seconds.
 const RETRY_S: u32 = 3;
 /// A reader who went away is noticed by then.
-const HEARTBEAT: Duration = Duration::from_secs(5);
+const HEARTBEAT: Duration = Duration::from_secs(1);
 /// A stream is opened anew so often, and with it the session is looked at.
 const LONGEST: Duration = Duration::from_secs(600);
 /// Below the shortest time after which a connection on which nothing moves is taken for stuck.

@@ -15,6 +15,7 @@ use super::parts::Moment;
 use super::said;
 use super::sheet::{Body, Cell, Part, Sheet, Step, facts};
 use super::sight::Sight;
+use super::votes;
 use crate::http::session::SignedIn;
 use crate::people::Visitor;
 use crate::serve::App;
@@ -47,11 +48,13 @@ pub(super) async fn show(
     let sheet = Sheet::new(shell, lead(&opened, &grant), "");
     let sheet = sheet.of("Grant").part(standing(&grant, &opened, now));
     let sheet = sheet.part(who(&app, &opened)).part(policy(&app, &opened));
-    let sheet = sheet.maybe(approval(request.as_deref(), &votes, now));
+    let asked = (id.as_str(), request.as_deref(), votes.as_slice());
+    let sheet = sheet.maybe(votes::part(&app, &visitor, asked, now).await?);
     let sheet = sheet.part(credential(&opened, &grant, now));
     sheet
         .part(story(&opened, (&grant, &votes), now))
         .part(proof(&grant, &visitor))
+        .script("votes.js")
         .show()
 }
 
@@ -72,7 +75,7 @@ pub(super) async fn prove(
 }
 
 /// The grant, if it is there and the reader's to see.
-async fn seen(app: &App, visitor: &Visitor, id: &str) -> Result<GrantLine, Trouble> {
+pub(super) async fn seen(app: &App, visitor: &Visitor, id: &str) -> Result<GrantLine, Trouble> {
     let grant = app.broker.store.grant_line(id).await?;
     let grant = grant.ok_or_else(Trouble::not_found)?;
     let sight = Sight::of(app, visitor).await?;
@@ -108,7 +111,8 @@ fn standing(grant: &GrantLine, opened: &Opened, now: Timestamp) -> Part {
         ),
         ("Requester’s words", said_by(reason)),
     ]);
-    Part::new("standing", "Standing", Body::Facts(rows)).live("grants")
+    // Not refreshed by itself: each reading of this page opens a body, and is an entry.
+    Part::new("standing", "Standing", Body::Facts(rows))
 }
 
 /// Prose of a caller: marked as theirs.
@@ -185,23 +189,6 @@ fn policy(app: &App, opened: &Opened) -> Part {
         ),
     ]);
     Part::new("policy", "What policy said", Body::Facts(rows))
-}
-
-fn approval(request: Option<&str>, votes: &[VoteRow], now: Timestamp) -> Option<Part> {
-    let request = request?;
-    let steps = votes.iter().map(|vote| Step {
-        icon: if vote.yes { "good" } else { "bad" },
-        says: vec![
-            Cell::text(if vote.yes { "yes by" } else { "no by" }),
-            Cell::code(&vote.person),
-            Cell::soft(vote.note.clone().unwrap_or_default()),
-        ],
-        when: Some(Moment::of(vote.at, now)),
-    });
-    let part = Part::new("votes", "Who approved", Body::Steps(steps.collect()));
-    Some(part.note(format!(
-        "Of request {request}. Each vote is signed by a passkey over what its page showed; a bundle carries the signatures."
-    )))
 }
 
 fn credential(opened: &Opened, grant: &GrantLine, now: Timestamp) -> Part {

@@ -37,16 +37,12 @@ pub(super) async fn list(
     let asked = Asked::read(query.as_deref());
     let now = app.broker.clock.now();
     let sight = Sight::of(&app, &visitor).await?;
-    let is_live = asked.get("standing") == "live";
-    let (rows, next) = match is_live {
-        true => live(&app, &sight, &asked, now).await?,
-        false => recorded(&app, &sight, &asked).await?,
-    };
+    let (rows, next) = page(&app, &sight, &asked, now).await?;
     let shell = Shell::new(&app, Some(&visitor), "Grants")
         .at("/grants")
         .same(
-            "stint ledger export --kinds granted --format csv",
-            format!("GET {}", asked.first("/grants.csv")),
+            asked.command("grants"),
+            format!("GET {}", asked.url("/v1/grants")),
         );
     let mut sheet = Sheet::new(
         shell,
@@ -60,14 +56,26 @@ pub(super) async fn list(
     sheet.first = asked.is_later().then(|| asked.first("/grants"));
     sheet.next = next.map(|after| asked.next("/grants", &after));
     let list = said::grants(&rows, now, nothing(&asked));
-    let title = if is_live {
-        "The next to end first"
-    } else {
-        "Newest first"
+    let title = match asked.get("standing") {
+        "live" => "The next to end first",
+        _ => "Newest first",
     };
     sheet
         .part(Part::new("list", title, Body::List(list)).live("grants"))
         .show()
+}
+
+/// A page of what the reader sees, and where the next begins.
+pub(super) async fn page(
+    app: &App,
+    sight: &Sight<'_>,
+    asked: &Asked,
+    now: Timestamp,
+) -> Result<(Vec<GrantLine>, Option<String>), Trouble> {
+    match asked.get("standing") {
+        "live" => live(app, sight, asked, now).await,
+        _ => recorded(app, sight, asked).await,
+    }
 }
 
 fn nothing(asked: &Asked) -> Empty {

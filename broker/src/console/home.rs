@@ -23,10 +23,16 @@ pub(super) async fn show(
 ) -> Result<Response, Trouble> {
     let now = app.broker.clock.now();
     let sight = Sight::of(&app, &visitor).await?;
-    let shell = Shell::new(&app, Some(&visitor), "Home").at("/").same(
-        "stintd doctor -c /etc/stint/stint.toml",
-        "GET /readyz?verbose",
-    );
+    let (cli, api) = match sight.is_whole() {
+        true => (
+            "stintd doctor -c /etc/stint/stint.toml",
+            "GET /readyz?verbose on [ops] listen",
+        ),
+        false => ("stint inbox", "GET /v1/requests"),
+    };
+    let shell = Shell::new(&app, Some(&visitor), "Home")
+        .at("/")
+        .same(cli, api);
     let lead = format!("Signed in as {}.", visitor.name);
     let sheet = Sheet::new(shell, "Home", lead);
     let sheet = sheet.part(waiting(&app, &sight, now).await?);

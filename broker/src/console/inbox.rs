@@ -50,7 +50,7 @@ pub(super) async fn show(
     let lately = lately(&app, &visitor, now).await?;
     let shell = Shell::new(&app, Some(&visitor), "Inbox")
         .at("/inbox")
-        .same("stint inbox", "GET /v1/requests?state=pending");
+        .same("stint inbox", "GET /v1/requests");
     let sections = vec![
         Section {
             id: "mine",

@@ -5,10 +5,17 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::response::Response;
 use stint_policy::Timestamp;
+use stint_wire::{self as wire, Code, Problem};
 
 use super::layout::{Shell, Trouble};
 use super::sheet::{Body, Cell, Empty, List, Part, Sheet};
-use crate::http::session::SignedIn;
+use crate::http::extract::Strict;
+use crate::http::operator;
+use crate::http::problem::{Failure, not_found};
+use crate::http::session::{Acting, SignedIn};
+use crate::issue;
+use crate::notify::Standing;
+use crate::people::Visitor;
 use crate::serve::App;
 use crate::sinks::Place;
 
@@ -25,12 +32,13 @@ pub(super) async fn show(
         .at("/integrations")
         .same(
             "stintd doctor -c /etc/stint/stint.toml",
-            "GET /readyz?verbose",
+            "GET /readyz?verbose on [ops] listen",
         );
     let lead = "Where this broker sends what it records and whom it tells.";
     Sheet::new(shell, "Integrations", lead)
         .part(sinks(&app).live("ledger"))
-        .part(targets(&app, now).await?.live("requests"))
+        .part(targets(&app, &visitor, now).await?.live("requests"))
+        .script("test.js")
         .show()
 }
 
@@ -64,31 +72,70 @@ fn sinks(app: &App) -> Part {
     Part::new("sinks", "Sinks", Body::List(list))
 }
 
-async fn targets(app: &App, now: Timestamp) -> Result<Part, Trouble> {
-    let targets = app.broker.store.deliveries().await?;
-    let rows = targets.into_iter().map(|target| {
-        let (kind, word) = match (target.sent, target.failed) {
+async fn targets(app: &App, visitor: &Visitor, now: Timestamp) -> Result<Part, Trouble> {
+    let targets = app.broker.notifier.standings(&app.broker.store).await?;
+    let row = |target: Standing| {
+        let (kind, word) = match (target.row.sent, target.row.failed) {
             (Some(sent), Some(failed)) if failed > sent => ("bad", "fails"),
             (None, Some(_)) => ("bad", "fails"),
             (Some(_), _) => ("good", "delivers"),
             (None, None) => ("off", "nothing sent yet"),
         };
-        vec![
-            vec![Cell::code(target.name)],
-            vec![Cell::Badge(kind, word.to_owned())],
-            vec![Cell::maybe_at(target.sent, now, "never")],
-            vec![Cell::maybe_at(target.failed, now, "never")],
-            vec![Cell::text(target.error.unwrap_or_default())],
-        ]
-    });
+        let mut state = vec![Cell::Badge(kind, word.to_owned())];
+        if target.row.waiting > 0 {
+            state.push(Cell::soft(format!("{} wait", target.row.waiting)));
+        }
+        let mut cells = vec![
+            vec![Cell::code(&target.name), Cell::soft(target.kind)],
+            state,
+            vec![Cell::maybe_at(target.row.sent, now, "never")],
+            vec![Cell::maybe_at(target.row.failed, now, "never")],
+            vec![Cell::text(target.row.error.unwrap_or_default())],
+        ];
+        if visitor.roles.operator {
+            cells.push(vec![Cell::Test(target.name)]);
+        }
+        cells
+    };
+    let mut heads = vec![
+        "Target",
+        "State",
+        "Last delivery",
+        "Last failure",
+        "What it said",
+    ];
+    if visitor.roles.operator {
+        heads.push("Try it");
+    }
     let list = List {
-        heads: vec!["Target", "State", "Last delivery", "Last failure", "What it said"],
-        rows: rows.collect(),
+        heads,
+        rows: targets.into_iter().map(row).collect(),
         empty: Empty {
-            title: "Nothing was delivered yet",
-            text: "A target appears with its first notice. Add a [notify.NAME] to stint.toml: a webhook, Slack, mail.".to_owned(),
+            title: "Nobody is told that an ask waits",
+            text: "Approvers find out by looking at their inbox. Add a [notify.NAME] to stint.toml: a webhook, Slack, mail.".to_owned(),
             command: "stintd check -c /etc/stint/stint.toml".to_owned(),
         },
     };
     Ok(Part::new("targets", "Notices", Body::List(list)))
+}
+
+/// `POST /v1/notify/test`, by an operator who is signed in: as over the socket.
+pub(super) async fn test(
+    State(app): State<Arc<App>>,
+    Acting(visitor): Acting,
+    asked: Strict<wire::NoticeTest>,
+) -> Result<Response, Failure> {
+    if !visitor.reads_all() {
+        return Err(not_found().await);
+    }
+    if !visitor.roles.operator {
+        let detail = "operators try receivers of notices; you read how they do";
+        return Err(Problem::new(Code::RoleRequired, detail).into());
+    }
+    let admitted = app
+        .broker
+        .limits
+        .dry_run(&visitor.id, app.broker.clock.now());
+    admitted.map_err(issue::Error::from)?;
+    operator::test_notice(State(app), asked).await
 }

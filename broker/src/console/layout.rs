@@ -54,7 +54,7 @@ pub(crate) struct Banner {
 /// How else the same is done.
 #[derive(Debug, Clone)]
 pub(crate) struct Same {
-    /// The whole command.
+    /// The whole command; empty where there is none.
     pub(crate) cli: String,
     /// Method and path.
     pub(crate) api: String,
@@ -164,6 +164,11 @@ impl Shell {
     pub(crate) fn at(mut self, path: &'static str) -> Shell {
         self.here = path;
         self
+    }
+
+    /// How the same is done by API, where no command does it.
+    pub(crate) fn same_by_api(self, api: impl Into<String>) -> Shell {
+        self.same("", api)
     }
 
     /// How the same is done by CLI and API.

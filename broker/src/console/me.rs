@@ -60,7 +60,7 @@ pub(super) async fn show(
     let sessions = app.broker.store.sessions(person, now.as_millis()).await?;
     let shell = Shell::new(&app, Some(&visitor), "You")
         .at("/me")
-        .same("stint whoami", "GET /v1/me");
+        .same_by_api("GET /v1/me");
     let first = !passkeys.iter().any(|key| key.retired.is_none());
     layout::page(&Page {
         name: visitor.name.clone(),

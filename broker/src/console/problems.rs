@@ -45,7 +45,7 @@ pub(super) async fn explain(
     let code = *known.ok_or_else(Trouble::not_found)?;
     let shell = Shell::new(&app, None, code.title());
     let shell = shell.same(
-        format!("stint help error {}", code.as_str()),
+        "stint help exit-codes",
         format!("GET /problems/{}", code.as_str()),
     );
     let same_status = |other: &&Code| other.status() == code.status() && **other != code;

@@ -30,6 +30,8 @@ struct Page {
     heading: &'static str,
     standing: Badge,
     left: Option<Moment>,
+    /// When time changes it next, RFC 3339; empty once nothing does.
+    ends: String,
     outcome: Option<Outcome>,
     drifted: bool,
     asked_under: String,
@@ -78,8 +80,6 @@ struct Open {
     lasts: Vec<Lasts>,
     /// Why there is no yes, or nothing.
     yes_off: String,
-    /// Why there is no no, or nothing.
-    no_off: String,
 }
 
 /// A choice of how long.
@@ -155,7 +155,6 @@ async fn read(
             code: app.broker.terms.match_code,
             lasts: choices(row.asked_ttl().as_u32()),
             yes_off: yes_off(visitor, &votes, wrong),
-            no_off: String::new(),
         }),
     };
     Ok(Read {
@@ -180,8 +179,11 @@ fn page(app: &App, visitor: &Visitor, mut read: Read) -> Page {
     let shell = Shell::new(app, Some(visitor), "A request")
         .at("/inbox")
         .same(
-            format!("stint approve {}", row.id),
-            format!("POST /v1/requests/{}/ballot", row.id),
+            match booth.is_open() {
+                true => format!("stint approve {}", row.id),
+                false => format!("stint show {}", row.id),
+            },
+            format!("GET /v1/requests/{}", row.id),
         );
     let card = row.card();
     Page {
@@ -192,6 +194,10 @@ fn page(app: &App, visitor: &Visitor, mut read: Read) -> Page {
         },
         standing: standing(row, now),
         left: waits.then(|| Moment::of(row.expires, now)),
+        ends: match (stands, row.standing.until) {
+            (true, until) => Moment::of(until.unwrap_or(row.expires), now).rfc,
+            (false, _) => String::new(),
+        },
         outcome: story::outcome(row, (votes, &read.names), now),
         drifted: stands && row.pol != in_force,
         asked_under: row.pol.clone(),

@@ -44,7 +44,7 @@ pub(super) async fn list(
         .at("/requests")
         .same(
             "stint ledger export --kinds requested,voted,request_closed --format jsonl",
-            format!("GET {}", asked.url("/v1/requests")),
+            "GET /v1/requests",
         );
     let lead = "Asks that waited, or wait, for people.";
     let mut sheet = Sheet::new(shell, "Requests", lead);

@@ -79,7 +79,7 @@ pub(crate) fn grants(rows: &[GrantLine], now: Timestamp, empty: Empty) -> List {
             vec![life(it.until, now), Cell::at(it.until, now)],
             vec![match it.action.is_empty() {
                 true => Cell::soft("not kept"),
-                false => Cell::code(&it.action),
+                false => Cell::Word(it.action.clone()),
             }],
             vec![caller(&it.caller)],
             vec![Cell::text(&it.kind)],

@@ -7,6 +7,7 @@ use stint_policy::Timestamp;
 
 use super::layout::{self, Shell, Trouble};
 use super::parts::Moment;
+use super::votes::Ballots;
 
 /// A page made of parts.
 #[derive(Template)]
@@ -58,8 +59,10 @@ pub(crate) enum Body {
     List(List),
     /// Lines with their numbers; the first is the id's prefix.
     Source(String, Vec<String>),
-    /// Text as it is, to be read and copied.
+    /// Text as it is, to be read.
     Raw(String),
+    /// A file to be copied: what it is called, and what is in it.
+    File(String, String),
     /// What happened, in order: kind of mark, words, when, more.
     Steps(Vec<Step>),
     /// Markup of a template of ours.
@@ -67,12 +70,13 @@ pub(crate) enum Body {
 }
 
 /// What only some pages have: each a file of its own in `templates/`.
-#[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Widget {
     /// Drop a bundle, and have it checked here.
     Bundle,
     /// Check this entry here.
     Entry(u64),
+    /// Who approved, and their votes checked here.
+    Votes(Ballots),
 }
 
 /// One step of a story.
@@ -111,7 +115,11 @@ pub(crate) enum Cell {
     /// A name that links lead to: its id in the page, and itself.
     Named(String, String),
     Soft(String),
+    /// A button that sends a test to `[notify.NAME]`.
+    Test(String),
     Text(String),
+    /// A short word of code, never broken in two.
+    Word(String),
 }
 
 impl Sheet {

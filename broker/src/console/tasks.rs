@@ -25,13 +25,10 @@ pub(super) async fn list(
     let asked = Asked::read(query.as_deref());
     let now = app.broker.clock.now();
     let sight = Sight::of(&app, &visitor).await?;
-    let found = app.broker.store.list_tasks(&asked.after(), PAGE).await?;
-    let is_last = i64::try_from(found.len()).unwrap_or(PAGE) < PAGE;
-    let end = found.last().map(|it| format!("{}.{}", it.opened, it.id));
-    let rows: Vec<TaskLine> = found.into_iter().filter(|it| sight.started(it)).collect();
+    let (rows, next) = page(&app, &sight, &asked).await?;
     let shell = Shell::new(&app, Some(&visitor), "Tasks").at("/tasks").same(
-        "stint ledger export --kinds granted,denied,requested --format jsonl",
-        format!("GET {}", asked.url("/tasks")),
+        asked.command("tasks"),
+        format!("GET {}", asked.url("/v1/tasks")),
     );
     let mut sheet = Sheet::new(
         shell,
@@ -39,9 +36,7 @@ pub(super) async fn list(
         "Units of work: a run of a pipeline, a run of an agent.",
     );
     sheet.first = asked.is_later().then(|| asked.first("/tasks"));
-    sheet.next = end
-        .filter(|_| !is_last)
-        .map(|end| asked.next("/tasks", &end));
+    sheet.next = next.map(|end| asked.next("/tasks", &end));
     let list = List {
         heads: vec![
             "Task",
@@ -61,6 +56,19 @@ pub(super) async fn list(
     sheet
         .part(Part::new("list", "Newest first", Body::List(list)).live("grants"))
         .show()
+}
+
+/// A page of what the reader sees, and where the next begins.
+pub(super) async fn page(
+    app: &App,
+    sight: &Sight<'_>,
+    asked: &Asked,
+) -> Result<(Vec<TaskLine>, Option<String>), Trouble> {
+    let found = app.broker.store.list_tasks(&asked.after(), PAGE).await?;
+    let is_last = i64::try_from(found.len()).unwrap_or(PAGE) < PAGE;
+    let end = found.last().map(|it| format!("{}.{}", it.opened, it.id));
+    let rows = found.into_iter().filter(|it| sight.started(it)).collect();
+    Ok((rows, end.filter(|_| !is_last)))
 }
 
 fn row(it: &TaskLine, now: Timestamp) -> Vec<Vec<Cell>> {
@@ -113,8 +121,8 @@ pub(super) async fn show(
     };
     let denied = store.list_entries(&filter, u64::MAX, PAGE).await?;
     let shell = Shell::new(&app, Some(&visitor), "Task").at("/tasks").same(
-        "stint ledger export --kinds granted,denied,requested --format jsonl",
-        format!("GET /grants.csv?task={id}"),
+        format!("stint ls grants task={id}"),
+        format!("GET /v1/grants?task={id}"),
     );
     let over = task.deadline.is_some_and(|end| end <= now.as_millis());
     let rows = facts([

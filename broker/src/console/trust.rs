@@ -22,7 +22,10 @@ pub(super) async fn show(
     let now = app.broker.clock.now();
     let shell = Shell::new(&app, visitor.as_ref(), "Trust")
         .at("/trust")
-        .same("stint whoami", "GET /v1/trust");
+        .same(
+            format!("curl -s {}/v1/trust", app.broker.terms.url),
+            "GET /v1/trust",
+        );
     let lead = "What to pin before you believe anything from here, and whom this broker believes.";
     let sheet = Sheet::new(shell, "Trust", lead).part(ours(&app));
     if !visitor.as_ref().is_some_and(|it| it.reads_all()) {

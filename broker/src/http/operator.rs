@@ -93,21 +93,26 @@ pub(super) async fn accept(
 }
 
 /// `POST /v1/notify/test`: tries a receiver of notices. The answer says how that went; it is no fault of this request.
-pub(super) async fn test_notice(
+pub(crate) async fn test_notice(
     State(app): State<Arc<App>>,
     Strict(ask): Strict<wire::NoticeTest>,
 ) -> Result<Response, Failure> {
     let broker = Arc::clone(&app.broker);
     let sent = app.detached(async move { broker.test_notice(&ask.name).await });
-    let why = match sent.await? {
-        Ok(()) => None,
+    let (why, step) = match sent.await? {
+        Ok(()) => (None, None),
         Err(unknown @ TestError::Unknown(_)) => {
             return Err(wire::Problem::new(wire::Code::NotFound, unknown.to_string()).into());
         }
-        Err(TestError::Undelivered { why, .. }) => Some(why),
+        Err(TestError::Undelivered { why, step, .. }) => (Some(why), Some(step)),
     };
-    let sent = why.is_none();
-    Ok(answer(StatusCode::OK, &wire::NoticeTested { sent, why }))
+    let told = wire::NoticeTested {
+        sent: why.is_none(),
+        why,
+        step: step.map(|step| step.as_str().to_owned()),
+        next: step.map(|step| step.advice().to_owned()),
+    };
+    Ok(answer(StatusCode::OK, &told))
 }
 
 fn target(ask: &wire::Freeze) -> Result<Target, Failure> {

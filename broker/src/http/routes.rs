@@ -41,6 +41,20 @@ impl Routes {
         Routes { router, rows }
     }
 
+    /// Both of one path.
+    pub(crate) fn get_and_post<G, S, P, T>(self, path: &'static str, (get, post): (G, P)) -> Routes
+    where
+        G: Handler<S, Arc<App>>,
+        S: 'static,
+        P: Handler<T, Arc<App>>,
+        T: 'static,
+    {
+        let Routes { router, mut rows } = self;
+        rows.extend([("get", path), ("post", path)]);
+        let router = router.route(path, any(not_found).get(get).post(post));
+        Routes { router, rows }
+    }
+
     /// These and others.
     pub(crate) fn and(self, others: Routes) -> Routes {
         let Routes { router, mut rows } = self;

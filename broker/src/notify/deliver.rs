@@ -7,7 +7,7 @@ use tokio::task::spawn_blocking;
 
 use super::card::Message;
 use super::mail::{self, MailError, Post};
-use super::{Target, slack, webhook};
+use super::{Step, Target, slack, webhook};
 use crate::clock::Stopwatch;
 use crate::config::{
     self, NotifyKind, Receiver, ReceiverError, Relay, Secret, SecretError, SecretRef,
@@ -31,14 +31,18 @@ pub(super) struct Undelivered {
     pub(super) rest: Option<Vec<String>>,
     /// How long the receiver wants to be left alone.
     pub(super) wait: Option<Duration>,
+    /// How far it came.
+    pub(super) step: Step,
 }
 
 impl Undelivered {
+    /// Before anything was sent.
     pub(super) fn because(error: impl ToString) -> Undelivered {
         Undelivered {
             error: error.to_string(),
             rest: None,
             wait: None,
+            step: Step::Prepare,
         }
     }
 }
@@ -143,15 +147,16 @@ impl Target {
             }
         };
         poster.send(request).await.map_err(|error| {
-            let (said, wait) = match &error {
+            let (said, wait, step) = match &error {
                 PostError::Status { said, wait, .. } if !said.is_empty() => {
-                    (format!(": {said}"), *wait)
+                    (format!(": {said}"), *wait, Step::Accept)
                 }
-                PostError::Status { wait, .. } => (String::new(), *wait),
-                PostError::Failed(_) | PostError::Slow(_) => (String::new(), None),
+                PostError::Status { wait, .. } => (String::new(), *wait, Step::Accept),
+                PostError::Failed(_) | PostError::Slow(_) => (String::new(), None, Step::Reach),
             };
             Undelivered {
                 wait,
+                step,
                 ..Undelivered::because(format!("{error}{said}"))
             }
         })
@@ -172,6 +177,7 @@ impl Target {
         let watch = Stopwatch::start();
         let (mut rest, mut refused, mut why) = (Vec::new(), Vec::new(), None);
         let (mut down, all) = (false, letters.len());
+        let mut step = Step::Reach;
         for letter in letters {
             if down || watch.elapsed() > BOUND {
                 rest.push(letter.to);
@@ -185,7 +191,10 @@ impl Target {
             let Err(error) = sent else { continue };
             why = Some(error.to_string());
             match error {
-                MailError::Address(_) | MailError::Refused(_) => refused.push(letter.to),
+                MailError::Address(_) | MailError::Refused(_) => {
+                    step = Step::Accept;
+                    refused.push(letter.to);
+                }
                 MailError::Server(_) | MailError::Slow(_) => {
                     down = true;
                     rest.push(letter.to);
@@ -213,6 +222,7 @@ impl Target {
             error,
             rest: Some(rest),
             wait: None,
+            step: if down { Step::Reach } else { step },
         })
     }
 }

@@ -278,7 +278,9 @@ impl Sender {
     }
 
     async fn failed(&mut self, parcel: &Parcel, undelivered: Undelivered) {
-        let Undelivered { error, rest, wait } = undelivered;
+        let Undelivered {
+            error, rest, wait, ..
+        } = undelivered;
         if self.failures == 0 {
             tracing::warn!(target = self.target.name, %error, "a notice did not arrive; it is tried again");
         }

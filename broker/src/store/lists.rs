@@ -73,19 +73,6 @@ pub struct TaskLine {
     pub denials: i64,
 }
 
-/// How notices to one target went last. Times are milliseconds.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Delivery {
-    /// NAME of `[notify.NAME]`.
-    pub name: String,
-    /// The last that arrived.
-    pub sent: Option<i64>,
-    /// The last that did not.
-    pub failed: Option<i64>,
-    /// What was said to it.
-    pub error: Option<String>,
-}
-
 impl Store {
     /// Requests that fit, newest first, after `after`.
     ///
@@ -204,30 +191,6 @@ impl Store {
         .await;
         let link = |row: &Row| Ok((row.try_get(0)?, row.try_get(1)?));
         rows.and_then(|rows| rows.iter().map(link).collect())
-            .map_err(|source| self.failed(source))
-    }
-
-    /// The last delivery of each target of notices, good and bad.
-    ///
-    /// # Errors
-    /// [`Error::Database`].
-    pub async fn deliveries(&self) -> Result<Vec<Delivery>, Error> {
-        let rows = query(
-            "SELECT target, sent, failed, error FROM notice_target WHERE log = $1 ORDER BY target LIMIT $2",
-        )
-        .bind(self.log())
-        .bind(MOST)
-        .fetch_all(self.readers())
-        .await;
-        let delivery = |row: &Row| {
-            Ok(Delivery {
-                name: row.try_get(0)?,
-                sent: row.try_get(1)?,
-                failed: row.try_get(2)?,
-                error: row.try_get(3)?,
-            })
-        };
-        rows.and_then(|rows| rows.iter().map(delivery).collect())
             .map_err(|source| self.failed(source))
     }
 

@@ -9,7 +9,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use stint_policy::Seconds;
 
-pub(crate) use people::{Approve, AskOnly, Deny, Inbox, Login, Named, Shown};
+pub(crate) use people::{Approve, AskOnly, Deny, Inbox, Login, Ls, Named, Shown, What};
 
 /// Short-lived credentials for one piece of work.
 #[derive(Debug, Parser)]
@@ -66,6 +66,8 @@ pub(crate) enum Command {
     Show(Shown),
     /// What waits for you, and whether you can decide it
     Inbox(Inbox),
+    /// What was granted, in which tasks, to which callers: the console's lists, a page at a time
+    Ls(Ls),
     /// Open the page on which a passkey says yes
     Approve(Approve),
     /// Open the page on which a passkey says no

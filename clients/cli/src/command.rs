@@ -7,6 +7,7 @@ mod help;
 mod inbox;
 mod ledger;
 mod login;
+mod ls;
 mod policy;
 mod request;
 mod run;
@@ -40,6 +41,7 @@ pub(crate) fn dispatch(args: Args, output: &Output) -> Result<ExitCode, Failure>
         Command::Inbox(inbox) => inbox::inbox(&inbox, &settings()?, output)?,
         Command::Ledger(ledger) => ledger::ledger(ledger, &settings()?, output)?,
         Command::Login(login) => login::login(&login, settings()?, output)?,
+        Command::Ls(ls) => ls::ls(&ls, &settings()?, output)?,
         Command::Logout => login::logout(&settings()?, output)?,
         Command::Policy(policy) => policy::policy(policy, output)?,
         Command::Request(request) => request::request(&request, &settings()?, output)?,

@@ -15,6 +15,7 @@ mod ask;
 mod decision;
 pub mod drafts;
 mod facts;
+mod list;
 pub mod oauth;
 mod operator;
 mod people;
@@ -29,6 +30,7 @@ pub use answer::{
 pub use ask::{Ask, CredentialAsk, CredentialKind};
 pub use decision::{Closest, DecisionReceipt, DryRun, Failed, Owner, Said};
 pub use facts::{ClaimsView, EvidenceView, LedgerTrust, Lifetimes, TaskView, Trust, WhoAmI};
+pub use list::{CallerList, CallerSeen, GrantList, GrantSeen, TaskList, TaskSeen};
 pub use operator::{
     Accept, BackedUp, Backup, Done, Erase, Freeze, Gone, NoticeTest, NoticeTested, Prune, Pruned,
     Scrubbed, Whom,

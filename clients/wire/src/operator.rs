@@ -40,6 +40,7 @@ pub struct Accept {
 
 /// Sends a test notice to a target now.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct NoticeTest {
     /// `NAME` of `[notify.NAME]`.
@@ -48,12 +49,19 @@ pub struct NoticeTest {
 
 /// How a test notice went.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct NoticeTested {
     /// Whether the receiver took it.
     pub sent: bool,
     /// What kept it.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub why: Option<String>,
+    /// How far it came: `prepare`, `reach` or `accept` is what failed.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub step: Option<String>,
+    /// What to do about it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub next: Option<String>,
 }
 
 /// Where to write a backup: a new folder on the broker's machine, an absolute path.

@@ -72,6 +72,78 @@ fn all_that_policy_reads_is_in_the_record() {
     check(&set, &ask);
 }
 
+/// What was recorded comes out as a test file, which comes to the same.
+#[track_caller]
+fn check_case(set: &PolicySet, ask: &Ask) {
+    let query = ask.query();
+    let record = serde_json::from_str(&set.record(&query).to_string()).unwrap();
+    let task = TaskId::from_bytes([7; 16]);
+    let recorded = Recorded::read(&record, task, query.digest).unwrap();
+    let verdict = set.judge(&query);
+    let text = recorded.as_case("it", verdict.as_str(), verdict.policies());
+    let text = text.unwrap();
+    let report = set.test_draft(&text);
+    assert!(
+        report.findings().is_empty(),
+        "{:?}\n{text}",
+        report.findings()
+    );
+    let [result] = report.results() else {
+        panic!("{text}");
+    };
+    assert_eq!(result.receipt().verdict().as_str(), verdict.as_str());
+}
+
+#[test]
+fn a_recorded_ask_is_a_test_case() {
+    let set = sample_set();
+    let staging = Ask::new("deploy", "Environment::staging/web");
+    check_case(&set, &staging);
+    let mut prod = Ask::new("deploy", "Environment::prod/web");
+    check_case(&set, &prod);
+    prod.votes = vec![yes("dana"), yes("kim")];
+    check_case(&set, &prod);
+    let mut ask = Ask::new("deploy", "Environment::nowhere");
+    ask.caller.attested = ["tpm:ek:1".to_owned()].into();
+    ask.caller.owner = Some("sre".to_owned());
+    ask.caller.claims.origin = [
+        ("protected".to_owned(), true.into()),
+        ("attempt".to_owned(), 2.into()),
+        ("name".to_owned(), "\u{7}\"'\\\n[case.x]".into()),
+    ]
+    .into();
+    ask.task.deadline = Some(NOW.plus(Seconds::new(3_600)));
+    ask.history = History {
+        grants: 3,
+        denials: 1,
+        actions: ["deploy".to_owned()].into(),
+        live: ["deploy".to_owned()].into(),
+        labels: ["pii".to_owned()].into(),
+    };
+    check_case(&set, &ask);
+}
+
+#[test]
+fn what_no_case_can_say_is_none() {
+    let set = sample_set();
+    let case = |ask: &Ask| {
+        let record = set.record(&ask.query());
+        let task = TaskId::from_bytes([7; 16]);
+        let recorded = Recorded::read(&record, task, AskDigest([1; 32])).unwrap();
+        recorded.as_case("it", "deny", &[])
+    };
+    let mut chain = Ask::new("deploy", "Environment::staging/web");
+    chain.caller = principal(Kind::Agent, "agent/a");
+    chain.subject = Some(principal(Kind::User, "user/kim"));
+    chain.consent = Some(Consent::Task);
+    chain.actors = vec![principal(Kind::Agent, "agent/b")];
+    assert_eq!(case(&chain), None);
+    let mut null = Ask::new("deploy", "Environment::staging/web");
+    let members = [("size".to_owned(), json!(null))].into_iter().collect();
+    null.input = Some(Input::new(members));
+    assert_eq!(case(&null), None);
+}
+
 #[test]
 fn who_asks_is_known_by_groups_and_owner_too() {
     let set = sample_set();

@@ -88,8 +88,8 @@ fn until(row: &RequestRow, now: Timestamp) -> String {
     match end {
         _ if row.standing.spent => "It was used, and gives nothing more.".to_owned(),
         Some(end) if row.stands(now.as_millis()) => format!(
-            "The requester gets credentials until {} ({}). A refusal still ends it.",
-            end.absolute, end.relative
+            "The requester gets credentials until {}. A refusal still ends it.",
+            end.absolute
         ),
         Some(end) => format!("It lasted until {}.", end.absolute),
         None => String::new(),

@@ -69,11 +69,12 @@ impl Row {
     pub(super) fn refuses(&self, code: Code) -> bool {
         let takes_body = !matches!(self.asks, Shape::Nothing);
         let of_evidence = matches!(self.who, Who::Caller | Who::Client);
-        let asks = matches!(self.path, "/v1/grants" | "/v1/decisions" | "/oauth2/token");
+        let is_post = self.method == "post";
+        let asks = is_post && matches!(self.path, "/v1/grants" | "/v1/decisions" | "/oauth2/token");
         let cancels = self.path.ends_with("/cancel");
         let votes = self.path.ends_with("/ballot") || self.path.ends_with("/votes");
         let enrols = matches!(self.path, "/v1/me/passkeys" | "/v1/me/passkeys/options");
-        let mints = matches!(self.path, "/v1/grants" | "/oauth2/token");
+        let mints = is_post && matches!(self.path, "/v1/grants" | "/oauth2/token");
         match code {
             Code::HeadersTooLarge
             | Code::Internal
@@ -81,13 +82,16 @@ impl Row {
             | Code::RequestTimeout
             | Code::Unavailable
             | Code::WrongHost => true,
-            Code::InvalidField => takes_body || of_evidence || self.who == Who::Refuser,
+            Code::InvalidField => {
+                let searched = self.parameters.iter().any(|it| it.place == "query");
+                takes_body || of_evidence || searched || self.who == Who::Refuser
+            }
             Code::TooLarge | Code::UnsupportedMediaType => takes_body,
             Code::EvidenceRejected | Code::InvalidDpopProof => {
                 of_evidence || self.path == "/v1/sessions"
             }
             Code::RateLimited => {
-                of_evidence || matches!(self.path, "/v1/events" | "/v1/policy/explain")
+                of_evidence || matches!(self.path, "/v1/events" | "/v1/policy/explain" | NOTICE)
             }
             Code::LoginRequired => matches!(self.who, Who::Caller | Who::Person),
             Code::BadCsr
@@ -112,10 +116,9 @@ impl Row {
             Code::NotEligible => cancels || self.who == Who::Person && self.method == "post",
             Code::NotFound => {
                 self.path.contains('{')
-                    || matches!(self.path, "/oauth2/token" | "/v1/policy/explain")
+                    || matches!(self.path, "/oauth2/token" | "/v1/policy/explain" | NOTICE)
             }
-            // Of what is not there yet.
-            Code::RoleRequired => false,
+            Code::RoleRequired => self.path == NOTICE,
         }
     }
 
@@ -127,6 +130,8 @@ impl Row {
         }
     }
 }
+
+const NOTICE: &str = "/v1/notify/test";
 
 const ONCE: Parameter = Parameter {
     place: "header",

@@ -1,5 +1,6 @@
 //! The raw words of whatever people are asked, and of those who answer.
 
+use clap::ValueEnum;
 use stint_policy::Seconds;
 
 use super::{AskArgs, EvidenceArgs, FormatArgs, Kind};
@@ -42,6 +43,36 @@ pub(crate) struct Shown {
 pub(crate) struct Inbox {
     #[command(flatten)]
     pub(crate) format: FormatArgs,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Ls {
+    /// A list of the console
+    pub(crate) what: What,
+    /// Filters, as the console's URL has them: caller=spiffe://…, standing=live, find=no-owner, after=…
+    #[arg(value_name = "NAME=VALUE", value_parser = pair)]
+    pub(crate) filters: Vec<(String, String)>,
+    #[command(flatten)]
+    pub(crate) format: FormatArgs,
+}
+
+/// What is listed.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum What {
+    /// Software and agents that asked
+    Callers,
+    /// Credentials that were granted
+    Grants,
+    /// Units of work
+    Tasks,
+}
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    let pair = text
+        .split_once('=')
+        .filter(|(name, value)| !name.is_empty() && !value.is_empty());
+    let (name, value) = pair.ok_or("a filter is NAME=VALUE")?;
+    Ok((name.to_owned(), value.to_owned()))
 }
 
 #[derive(Debug, clap::Args)]

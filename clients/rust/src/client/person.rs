@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
-use reqwest::{Method, RequestBuilder};
+use reqwest::{Method, RequestBuilder, Url};
 use ring::digest::{SHA256, digest};
 use ring::rand::SystemRandom;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use stint_wire::{RequestList, RequestView, Token};
+use stint_wire::{CallerList, GrantList, RequestList, RequestView, TaskList, Token};
 
 use super::Client;
 use super::pending::until_decided;
@@ -113,6 +114,45 @@ impl Person<'_> {
         let answer = self
             .call((Method::GET, "/v1/requests"), |call| call)
             .await?;
+        answer.expect(200)
+    }
+
+    /// A page of what was granted. `filters`: name and value, as the console's URL has them; `after` is the `next` of the
+    /// page before.
+    ///
+    /// # Errors
+    /// As [`Person::inbox`]; a filter that is not known is refused.
+    pub async fn grants(&self, filters: &[(String, String)]) -> Result<GrantList, Error> {
+        self.list("/v1/grants", filters).await
+    }
+
+    /// A page of tasks, likewise.
+    ///
+    /// # Errors
+    /// As [`Person::grants`].
+    pub async fn tasks(&self, filters: &[(String, String)]) -> Result<TaskList, Error> {
+        self.list("/v1/tasks", filters).await
+    }
+
+    /// A page of callers, likewise.
+    ///
+    /// # Errors
+    /// As [`Person::grants`].
+    pub async fn callers(&self, filters: &[(String, String)]) -> Result<CallerList, Error> {
+        self.list("/v1/callers", filters).await
+    }
+
+    async fn list<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        filters: &[(String, String)],
+    ) -> Result<T, Error> {
+        let url = Url::parse_with_params(&self.client.base, filters).ok();
+        let path = match url.as_ref().and_then(Url::query) {
+            Some(query) if !query.is_empty() => format!("{path}?{query}"),
+            Some(_) | None => path.to_owned(),
+        };
+        let answer = self.call((Method::GET, &path), |call| call).await?;
         answer.expect(200)
     }
 
