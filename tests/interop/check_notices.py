@@ -53,7 +53,7 @@ def smtp(pem, key, count):
             letter = email.message_from_bytes(envelope.content, policy=email.policy.default)
             letters.put({
                 "tls": session.ssl is not None,
-                "user": session.login_data.login.decode() if session.authenticated else None,
+                "user": session.auth_data.login.decode() if session.authenticated else None,
                 "from": envelope.mail_from,
                 "to": envelope.rcpt_tos,
                 "defects": [str(it) for it in letter.defects],

@@ -48,7 +48,6 @@ async fn no_answer_but_those_of_the_document() {
         ("POST /oauth2/token", "400"),
         ("GET /v1/trust", "200"),
         ("GET /oauth2/authorize", "400"),
-        ("GET /a/{request}", "200"),
         ("GET /v1/ledger/tile/{level}/{place}", "200"),
         ("GET /v1/ledger/tile/{level}/{place}", "404"),
         ("GET /v1/ledger/{epoch}/tile/{level}/{place}", "404"),
