@@ -1,6 +1,5 @@
 //! Somebody before a request, with a passkey.
 
-use data_encoding::BASE64URL_NOPAD;
 use serde_json::{Value, json};
 use stint_tests::TestBroker;
 use stint_tests::answer::Answer;
@@ -53,7 +52,7 @@ impl Approver<'_> {
         request: &str,
         ballot: &Value,
     ) -> Answer {
-        self.cast(request, &signed(passkey, ballot)).await
+        self.cast(request, &passkey.vote(ballot)).await
     }
 
     pub(crate) async fn cast(&self, request: &str, vote: &Value) -> Answer {
@@ -67,14 +66,6 @@ impl Approver<'_> {
         assert_eq!(ballot.status, 200, "{}", ballot.text());
         self.sign(request, &ballot.json()).await
     }
-}
-
-/// What the page sends back.
-pub(crate) fn signed(passkey: &Passkey, ballot: &Value) -> Value {
-    let challenge = ballot["challenge"].as_str().unwrap();
-    let challenge = BASE64URL_NOPAD.decode(challenge.as_bytes()).unwrap();
-    let assertion = serde_json::to_value(passkey.sign(&challenge)).unwrap();
-    json!({ "facts": ballot["facts"], "nonce": ballot["nonce"], "assertion": assertion })
 }
 
 pub(crate) fn yes(code: &str) -> Value {

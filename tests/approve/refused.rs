@@ -6,7 +6,7 @@ use stint_tests::broker::URL;
 use stint_tests::passkey::Passkey;
 use stint_wire::Code;
 
-use crate::booth::{approver, deploy, no, one_approver, signed, yes};
+use crate::booth::{approver, deploy, no, one_approver, yes};
 
 #[tokio::test]
 async fn what_is_not_signed_as_it_stands_is_no_vote() {
@@ -19,7 +19,7 @@ async fn what_is_not_signed_as_it_stands_is_no_vote() {
         approver(&broker, "lee").await,
     );
     let ballot = dana.ballot(&held.request, &yes(&code)).await.json();
-    let vote = signed(&dana.passkey, &ballot);
+    let vote = dana.passkey.vote(&ballot);
     let size = broker.size().await;
     let spoil = |pointer: &str, value: Value| {
         let mut vote = vote.clone();
@@ -55,7 +55,7 @@ async fn what_is_not_signed_as_it_stands_is_no_vote() {
     drop(elsewhere.refused(Code::FactsChanged));
     // The nonce is dana's, whoever sends it.
     drop(
-        lee.cast(&held.request, &signed(&lee.passkey, &ballot))
+        lee.cast(&held.request, &lee.passkey.vote(&ballot))
             .await
             .refused(Code::FactsChanged),
     );
@@ -94,7 +94,7 @@ async fn another_key_or_an_unverified_hand_is_no_vote() {
             .refused(Code::InvalidField),
     );
     let elsewhere = dana.passkey.on("https://evil.example");
-    let vote = signed(&elsewhere, &ballot);
+    let vote = elsewhere.vote(&ballot);
     let path = format!("/v1/requests/{}/votes", held.request);
     drop(
         dana.person
@@ -103,7 +103,7 @@ async fn another_key_or_an_unverified_hand_is_no_vote() {
             .refused(Code::InvalidField),
     );
     let untouched = elsewhere.on(URL).unverified();
-    let vote = signed(&untouched, &ballot);
+    let vote = untouched.vote(&ballot);
     drop(
         dana.person
             .post(&path, &vote)

@@ -46,7 +46,7 @@ async fn a_login_without_the_group_signs_for_nothing() {
     let ballot = dana.ballot(&held.request, &yes(&code)).await.json();
     broker.idp().set("dana", "groups", json!(["developer"]));
     let later = broker.signed_in("dana").await;
-    let vote = crate::booth::signed(&dana.passkey, &ballot);
+    let vote = dana.passkey.vote(&ballot);
     let path = format!("/v1/requests/{}/votes", held.request);
     drop(later.post(&path, &vote).await.refused(Code::NotEligible));
     broker.finish().await;

@@ -5,7 +5,6 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-use data_encoding::BASE64URL_NOPAD;
 use reqwest::Url;
 use serde_json::{Value, json};
 use stint_tests::passkey::Passkey;
@@ -35,13 +34,7 @@ impl Approver {
         let chosen = sent.replacen("/dev/people/authorize?", "/dev/people/as/dana?", 1);
         dana.curl(&["-L", &chosen]);
         let options = dana.post("/v1/me/passkeys/options", &json!({}));
-        let (_, authenticator_data, client_data) = dana.passkey.enrol(&challenge(&options));
-        let offered = json!({
-            "label": "Laptop", "nonce": options["nonce"],
-            "authenticator_data": BASE64URL_NOPAD.encode(&authenticator_data),
-            "client_data": BASE64URL_NOPAD.encode(&client_data),
-        });
-        let enrolled = dana.post("/v1/me/passkeys", &offered);
+        let enrolled = dana.post("/v1/me/passkeys", &dana.passkey.offer(&options));
         assert!(enrolled["seq"].is_u64(), "{enrolled}");
         dana
     }
@@ -75,10 +68,7 @@ impl Approver {
         let path = format!("/v1/requests/{request}");
         let choice = json!({ "vote": "yes", "match_code": self.code });
         let ballot = self.post(&format!("{path}/ballot"), &choice);
-        let assertion = serde_json::to_value(self.passkey.sign(&challenge(&ballot))).unwrap();
-        let vote =
-            json!({ "facts": ballot["facts"], "nonce": ballot["nonce"], "assertion": assertion });
-        let cast = self.post(&format!("{path}/votes"), &vote);
+        let cast = self.post(&format!("{path}/votes"), &self.passkey.vote(&ballot));
         assert_eq!(cast["state"], "approved", "{cast}");
     }
 
@@ -108,10 +98,4 @@ impl Approver {
         let output = curl.args(args).output().unwrap();
         String::from_utf8(output.stdout).unwrap()
     }
-}
-
-fn challenge(asked: &Value) -> Vec<u8> {
-    let text = asked["challenge"].as_str();
-    let text = text.unwrap_or_else(|| panic!("no challenge: {asked}"));
-    BASE64URL_NOPAD.decode(text.as_bytes()).unwrap()
 }

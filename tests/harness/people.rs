@@ -569,15 +569,7 @@ impl<'b> Person<'b> {
     /// # Panics
     /// When there is no challenge in them.
     pub async fn offer(&self, passkey: &Passkey, options: &Value) -> Answer {
-        let challenge = options["challenge"].as_str().unwrap();
-        let challenge = BASE64URL_NOPAD.decode(challenge.as_bytes()).unwrap();
-        let (_, authenticator_data, client_data) = passkey.enrol(&challenge);
-        let body = json!({
-            "label": "Laptop", "nonce": options["nonce"],
-            "authenticator_data": BASE64URL_NOPAD.encode(&authenticator_data),
-            "client_data": BASE64URL_NOPAD.encode(&client_data),
-        });
-        self.post("/v1/me/passkeys", &body).await
+        self.post("/v1/me/passkeys", &passkey.offer(options)).await
     }
 
     /// A POST with the session's cookie and these headers besides.

@@ -4,7 +4,6 @@
 use std::fmt::Write as _;
 use std::process::Command;
 
-use data_encoding::BASE64URL_NOPAD;
 use reqwest::header::{COOKIE, HOST, LOCATION, SET_COOKIE};
 use reqwest::redirect::Policy;
 use reqwest::{Client, Response};
@@ -200,15 +199,9 @@ impl Browser {
     async fn enrol(&self) -> u16 {
         let options = self.post("/v1/me/passkeys/options", &json!({})).await;
         let options: Value = options.json().await.unwrap();
-        let challenge = options["challenge"].as_str().unwrap();
-        let challenge = BASE64URL_NOPAD.decode(challenge.as_bytes()).unwrap();
-        let (_, authenticator_data, client_data) = Passkey::new(HERE, URL).enrol(&challenge);
-        let body = json!({
-            "label": "Laptop", "nonce": options["nonce"],
-            "authenticator_data": BASE64URL_NOPAD.encode(&authenticator_data),
-            "client_data": BASE64URL_NOPAD.encode(&client_data),
-        });
-        let answer = self.post("/v1/me/passkeys", &body).await;
+        let answer = self
+            .post("/v1/me/passkeys", &Passkey::new(HERE, URL).offer(&options))
+            .await;
         answer.status().as_u16()
     }
 }

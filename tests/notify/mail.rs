@@ -1,5 +1,6 @@
 //! Mail: over TLS or to this machine, a letter for each reader, plain text with a head that nobody else writes.
 
+use serde_json::json;
 use stint_tests::clock::eventually;
 use stint_tests::database::tamper;
 
@@ -146,12 +147,16 @@ async fn one_reader_who_is_unknown_costs_the_others_nothing() {
 }
 
 /// Whoever signed in last with these groups.
-const PEOPLE: &str = "INSERT INTO person (log, id, name, email, groups, seen, disabled)
-  SELECT log, 'spiffe://acme.dev/user/dana', 'Dana', 'dana@acme.dev', '[\"sre\"]', 1, 0 FROM request UNION ALL
-  SELECT log, 'spiffe://acme.dev/user/lee', 'Lee', 'lee@acme.dev', '[\"sre\",\"ops\"]', 1, 0 FROM request UNION ALL
-  SELECT log, 'spiffe://acme.dev/user/kim', 'Kim', 'kim@acme.dev', '[\"dev\"]', 1, 0 FROM request UNION ALL
-  SELECT log, 'spiffe://acme.dev/user/out', 'Out', 'out@acme.dev', '[\"sre\"]', 1, 1 FROM request UNION ALL
-  SELECT log, 'spiffe://acme.dev/user/dumb', 'Dumb', NULL, '[\"sre\"]', 1, 0 FROM request";
+const PEOPLE: &str = "INSERT INTO person (log, id, name, email, groups, seen)
+  SELECT log, 'spiffe://acme.dev/user/dana', 'Dana', 'dana@acme.dev', '[\"sre\"]', 1 FROM request UNION ALL
+  SELECT log, 'spiffe://acme.dev/user/lee', 'Lee', 'lee@acme.dev', '[\"sre\",\"ops\"]', 1 FROM request UNION ALL
+  SELECT log, 'spiffe://acme.dev/user/kim', 'Kim', 'kim@acme.dev', '[\"dev\"]', 1 FROM request UNION ALL
+  SELECT log, 'spiffe://acme.dev/user/dumb', 'Dumb', NULL, '[\"sre\"]', 1 FROM request";
+
+/// Somebody who is to be disabled before there is a way to write to them.
+const OUT: &str = "INSERT INTO person (log, id, name, email, groups, seen)
+  SELECT log, 'spiffe://acme.dev/user/out', 'Out', NULL, '[\"sre\"]', 1 FROM request";
+const OUT_HAS_MAIL: &str = "UPDATE person SET email = 'out@acme.dev' WHERE name = 'Out'";
 
 #[tokio::test]
 async fn without_addresses_those_are_written_to_who_may_decide() {
@@ -166,7 +171,16 @@ async fn without_addresses_those_are_written_to_who_may_decide() {
     .await;
     assert_eq!(server.connections(), 0);
     broker.stop().await;
+    tamper(&broker.database(), OUT).await;
+    broker.restart().await.unwrap();
+    let out = json!({ "id": "spiffe://acme.dev/user/out", "reason": "left" });
+    assert_eq!(
+        broker.command("/v1/callers/disable", &out).await.status,
+        200
+    );
+    broker.stop().await;
     tamper(&broker.database(), PEOPLE).await;
+    tamper(&broker.database(), OUT_HAS_MAIL).await;
     broker.restart().await.unwrap();
     eventually("they are written to", async || {
         broker.clock.advance(2);

@@ -5,9 +5,11 @@ use std::process::{Command, Stdio};
 
 use ring::hmac;
 use serde_json::json;
+use stint_tests::TestBroker;
+use stint_tests::clock::eventually;
 
 use crate::http::{Mood, Post, Receiver};
-use crate::scene::{KEY, Secrets, ask, broker, settle, webhook};
+use crate::scene::{KEY, PROD, Secrets, ask, broker, settle, webhook};
 
 /// The signature by the spec's words: HMAC-SHA256 of `id.timestamp.body`, with the key behind `whsec_`.
 fn is_signed(post: &Post, secret: &str) -> bool {
@@ -131,6 +133,50 @@ async fn the_end_of_an_ask_is_a_second_message() {
         told["data"]["url"],
         format!("http://localhost:8640/a/{request}")
     );
+    broker.finish().await;
+}
+
+#[tokio::test]
+async fn what_people_decide_is_told_with_who_decided() {
+    let (receiver, secrets) = (Receiver::start().await, Secrets::new());
+    let table = webhook("ends", &receiver, &secrets, "events = [\"decided\"]");
+    let setup = TestBroker::with().people().tables(&table);
+    let setup = setup
+        .policy("tests/sample.toml", "")
+        .replace("web.cedar", "@quorum(\"2\")", "@quorum(\"1\")")
+        .replace("web.cedar", "votes: 2", "votes: 1");
+    let broker = setup.start().await;
+    let dana = broker.signed_in("dana").await;
+    let passkey = dana.passkey().await;
+    let (first, second) = (ask(&broker, 600).await, ask(&broker, 500).await);
+    let same = broker.ci("acme/web").on("refs/heads/main");
+    let same = same.job("19475852113").ask("deploy", PROD).ttl(500);
+    let code = same.x509().await.held().match_code.unwrap();
+    for (request, choice) in [
+        (&first, json!({ "vote": "no", "note": "not on a Friday" })),
+        (&second, json!({ "vote": "yes", "match_code": code })),
+    ] {
+        let path = format!("/v1/requests/{request}");
+        let ballot = dana.post(&format!("{path}/ballot"), &choice).await;
+        assert_eq!(ballot.status, 200, "{}", ballot.text());
+        let (votes, vote) = (format!("{path}/votes"), passkey.vote(&ballot.json()));
+        assert_eq!(dana.post(&votes, &vote).await.status, 201);
+    }
+    settle(&broker);
+    let mut came_to = Vec::new();
+    receiver.stored(1).await;
+    eventually("both are told", async || {
+        let posts = receiver.posts().into_iter().map(|post| post.json());
+        let items = posts.flat_map(|told| told["data"]["items"].as_array().unwrap().clone());
+        came_to = items.collect::<Vec<_>>();
+        came_to.len() == 2
+    })
+    .await;
+    let told = |word: &str| came_to.iter().find(|item| item["came_to"] == word).unwrap();
+    for word in ["approved", "denied"] {
+        let told = told(word).to_string();
+        assert!(told.contains("Dana Ortiz"), "{told}");
+    }
     broker.finish().await;
 }
 
