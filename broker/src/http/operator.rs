@@ -50,10 +50,7 @@ pub(super) async fn disable(
     Extension(operator): Extension<Operator>,
     Strict(whom): Strict<wire::Whom>,
 ) -> Result<Response, Failure> {
-    let act = act(operator, whom.reason)?;
-    let broker = Arc::clone(&app.broker);
-    let done = app.detached(async move { broker.disable(&whom.id, act).await });
-    told(done.await?)
+    to_one(&app, operator, whom, Deed::Disable).await
 }
 
 /// `POST /v1/callers/enable`.
@@ -62,10 +59,7 @@ pub(super) async fn enable(
     Extension(operator): Extension<Operator>,
     Strict(whom): Strict<wire::Whom>,
 ) -> Result<Response, Failure> {
-    let act = act(operator, whom.reason)?;
-    let broker = Arc::clone(&app.broker);
-    let done = app.detached(async move { broker.enable(&whom.id, act).await });
-    told(done.await?)
+    to_one(&app, operator, whom, Deed::Enable).await
 }
 
 /// `POST /v1/callers/reset-passkeys`.
@@ -74,9 +68,31 @@ pub(super) async fn reset_passkeys(
     Extension(operator): Extension<Operator>,
     Strict(whom): Strict<wire::Whom>,
 ) -> Result<Response, Failure> {
+    to_one(&app, operator, whom, Deed::ResetPasskeys).await
+}
+
+/// What is done to one identity.
+enum Deed {
+    Disable,
+    Enable,
+    ResetPasskeys,
+}
+
+async fn to_one(
+    app: &App,
+    operator: Operator,
+    whom: wire::Whom,
+    deed: Deed,
+) -> Result<Response, Failure> {
     let act = act(operator, whom.reason)?;
-    let broker = Arc::clone(&app.broker);
-    let done = app.detached(async move { broker.reset_passkeys(&whom.id, act).await });
+    let (broker, id) = (Arc::clone(&app.broker), whom.id);
+    let done = app.detached(async move {
+        match deed {
+            Deed::Disable => broker.disable(&id, act).await,
+            Deed::Enable => broker.enable(&id, act).await,
+            Deed::ResetPasskeys => broker.reset_passkeys(&id, act).await,
+        }
+    });
     told(done.await?)
 }
 
