@@ -42,7 +42,9 @@ impl Approver {
     /// Hears a line of a command, and acts when it has said all she needs.
     pub(crate) fn hear(&mut self, command: &str, line: &str) {
         let word = |name: &str| line.strip_prefix(name)?.split_whitespace().next();
-        self.code = word("code ").map(str::to_owned).or(self.code.take());
+        if let Some(said) = line.strip_prefix("code ") {
+            self.code = Some(said.chars().filter(char::is_ascii_digit).collect());
+        }
         let waits = command.starts_with("stint run");
         let page = word("open ").or_else(|| word("approve ").filter(|_| waits));
         let page = page.map(|page| Url::parse(page).unwrap());
