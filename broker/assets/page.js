@@ -65,12 +65,12 @@ export function length(seconds) {
 }
 
 // The server's clock, as of the load: a laptop's own may be wrong.
-const loaded = performance.timeOrigin + performance.now();
+const loaded = Date.now();
 const served = Date.parse(document.querySelector('meta[name="served"]')?.content ?? '') || loaded;
 
 /** The time at the server, in milliseconds. */
 export function now() {
-  return served + (performance.timeOrigin + performance.now() - loaded);
+  return served + (Date.now() - loaded); // a laptop that slept has missed that time by other clocks
 }
 
 function away(at) {
