@@ -158,7 +158,7 @@ static void record(char what, char file, off_t at, size_t length, const void *by
     static int fd = -1;
     const char *path = getenv("STINT_TRACE");
     if (!path) return;
-    if (fd < 0) fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    if (fd < 0) fd = real_open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
     char head[2] = {what, file};
     real_write(fd, head, 2);
     number(fd, (uint64_t)at);
