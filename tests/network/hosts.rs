@@ -138,7 +138,7 @@ async fn no_header_makes_another_request_of_one() {
             "{name}"
         );
         assert_eq!(
-            said(&broker, "/v1/grants", &lines).await.status,
+            said(&broker, "/v1/decisions", &lines).await.status,
             404,
             "{name}"
         );

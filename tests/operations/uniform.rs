@@ -296,7 +296,7 @@ async fn nothing_tells_what_is_there_by_another_name() {
         assert_eq!(told(&answer), like, "{path}");
     }
     for (method, path) in [
-        ("GET", "/v1/grants"),
+        ("GET", "/v1/decisions"),
         ("POST", "/v1/trust"),
         ("DELETE", "/v1/trust"),
         ("PUT", "/v1/whoami"),
