@@ -20,6 +20,7 @@
     reason = "a test that cannot go on fails on the spot"
 )]
 
+mod ballot;
 pub mod broker;
 pub mod caller;
 pub mod clock;

@@ -181,29 +181,6 @@ impl Passkey {
         self.seal(self.authenticator_data(0), client_data.into_bytes())
     }
 
-    /// The body of `POST /v1/me/passkeys`, as the page makes it of these options.
-    ///
-    /// # Panics
-    /// When there is no challenge in them.
-    #[must_use]
-    pub fn offer(&self, options: &Value) -> Value {
-        let (_, authenticator_data, client_data) = self.enrol(&challenge(options));
-        json!({
-            "label": "Laptop", "nonce": options["nonce"], "authenticator_data": encode(&authenticator_data),
-            "client_data": encode(&client_data),
-        })
-    }
-
-    /// The body of `POST /v1/requests/{id}/votes`, as the page makes it of this ballot.
-    ///
-    /// # Panics
-    /// When there is no challenge in it.
-    #[must_use]
-    pub fn vote(&self, ballot: &Value) -> Value {
-        let assertion = serde_json::to_value(self.sign(&challenge(ballot))).unwrap();
-        json!({ "facts": ballot["facts"], "nonce": ballot["nonce"], "assertion": assertion })
-    }
-
     /// What the browser says about the page.
     #[must_use]
     pub fn client_data(&self, ceremony: &str, challenge: &[u8]) -> Value {
@@ -276,9 +253,3 @@ fn encode(bytes: &[u8]) -> String {
 
 /// 2048 bits, published here: it signs for tests and nothing else.
 const RSA: &[u8] = include_bytes!("../../ca/src/signer/software/rs256-test.pk8");
-
-fn challenge(asked: &Value) -> Vec<u8> {
-    let text = asked["challenge"].as_str();
-    let text = text.unwrap_or_else(|| panic!("no challenge: {asked}"));
-    BASE64URL_NOPAD.decode(text.as_bytes()).unwrap()
-}
