@@ -154,7 +154,7 @@ async fn no_header_makes_another_request_of_one() {
     assert_eq!(
         said(
             &broker,
-            "/v1/grants?_method=POST",
+            "/v1/decisions?_method=POST",
             "Host: localhost:8640\r\n"
         )
         .await
