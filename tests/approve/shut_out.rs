@@ -59,7 +59,14 @@ async fn a_disabled_workload_is_refused_and_told_until_it_is_enabled() {
         .filter(|it| it.header["what"]["why"] == "disabled");
     assert_eq!(denied.count(), 2, "one entry an ask, none a dry run");
 
-    assert!(changed(&act(&broker, "enable", &caller).await));
+    let enabled = act(&broker, "enable", &caller).await;
+    assert!(changed(&enabled));
+    let admins = broker.export().await.of("admin");
+    let admin = admins.iter().find(|it| it.header["seq"] == enabled["seq"]);
+    let admin = admin.unwrap();
+    assert_eq!(admin.header["what"]["of"], done["seq"]);
+    // Whoever is erased later is named nowhere else.
+    assert!(!admin.body["what"].to_string().contains(&caller));
     assert!(!changed(&act(&broker, "enable", &caller).await));
     drop(
         broker
@@ -130,7 +137,7 @@ async fn whose_passkeys_were_reset_cannot_vote_for_a_day() {
     let retired = broker.export().await.of("key_retired").remove(0);
     assert_eq!(retired.header["seq"], done["seq"]);
     assert_eq!(retired.header["what"]["why"], "reset by an operator");
-    assert_eq!(retired.body["what"]["caller"]["id"], id);
+    assert_eq!(retired.body["what"]["person"]["id"], id);
 
     let held = deploy(&broker).x509().await.held();
     let code = held.match_code.unwrap();

@@ -142,6 +142,14 @@ async fn callers_without_an_owner_are_a_finding_and_unused_ones_are_found() {
     );
     let one = page(&avery, "/callers/acme.dev/github/123456/456789").await;
     assert_eq!(one.heading(), "spiffe://acme.dev/github/123456/456789");
+    assert!(one.part("standing").contains("may ask"));
+    let shut = json!({ "id": one.heading(), "reason": "taken over" });
+    assert_eq!(
+        broker.command("/v1/callers/disable", &shut).await.status,
+        200
+    );
+    let shut = page(&avery, "/callers/acme.dev/github/123456/456789").await;
+    assert!(shut.part("standing").contains("disabled"));
     assert!(one.part("use").contains("deploy-staging"));
     assert!(
         one.part("use").contains("unused"),

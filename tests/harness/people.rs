@@ -54,6 +54,8 @@ pub enum Lie {
     Hmac,
     /// Another key signed it, under the same name.
     Forged,
+    /// Its key is not published.
+    Unpublished,
     /// It is over.
     Expired,
     /// It is of tomorrow.
@@ -309,6 +311,7 @@ impl Shared {
             Lie::Issuer => set("iss", json!("https://login.evil.example")),
             Lie::Audience => set("aud", json!("another")),
             Lie::TwoAudiences => set("aud", json!([CLIENT.0, "another"])),
+            Lie::Unpublished => header["kid"] = json!("of-tomorrow"),
             Lie::Party => set("azp", json!("another")),
             Lie::Expired => set("exp", json!(now - 60)),
             Lie::Early => set("iat", json!(now + 86_400)),

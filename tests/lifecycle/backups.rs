@@ -8,17 +8,7 @@ use stint_tests::TestBroker;
 use stint_tests::database::only_on;
 use stint_wire::Code;
 
-use crate::scene::{STAGING, broker, command, grant, keep, stintd, vkey};
-
-const ACCEPT: &[&str] = &[
-    "--accept-loss",
-    "--operator",
-    "olu",
-    "--operator",
-    "ann",
-    "--reason",
-    "the disk died",
-];
+use crate::scene::{ACCEPT, STAGING, broker, command, grant, keep, stintd, vkey};
 
 /// A stopped broker with a backup in `backup`, and its database gone.
 async fn bereft(broker: &mut TestBroker) -> String {

@@ -10,7 +10,7 @@ use stint_tests::after::Entry;
 use stint_tests::clock::eventually;
 use stint_tests::database::only_on;
 
-use crate::scene::{Kept, broker, grant, keep, stintd};
+use crate::scene::{ACCEPT, Kept, broker, grant, keep, stintd};
 
 /// A broker whose log lost its end, with what others kept of that: an auditor's bundle of all of it, one grant's receipt, and
 /// what a sink was sent.
@@ -24,17 +24,6 @@ struct Bereft {
     /// The grant that has the receipt.
     granted: u64,
 }
-
-const ACCEPT: &[&str] = &[
-    "restore",
-    "--accept-loss",
-    "--operator",
-    "olu",
-    "--operator",
-    "ann",
-    "--reason",
-    "the disk died",
-];
 
 async fn bereft() -> Bereft {
     let sink = "[sink.siem]\nkind = \"jsonl\"\nto = \"file:events.jsonl\"\nbodies = [\"granted\"]\nheartbeat = \"1s\"\n";
@@ -68,7 +57,7 @@ async fn bereft() -> Bereft {
     .await;
     broker.stop().await;
     broker.database().restore("yesterday").await;
-    stintd(&broker, ACCEPT).await.ok();
+    stintd(&broker, &[&["restore"], ACCEPT].concat()).await.ok();
     Bereft {
         broker,
         before,

@@ -9,6 +9,17 @@ use stint_tests::process::{program, stint};
 
 pub(crate) const STAGING: &str = "Environment::staging/web";
 
+/// Behind `restore`: what is lost is lost, and these two say so.
+pub(crate) const ACCEPT: &[&str] = &[
+    "--accept-loss",
+    "--operator",
+    "olu",
+    "--operator",
+    "ann",
+    "--reason",
+    "the disk died",
+];
+
 /// A broker by the machine's own time, as the programs beside it see it.
 pub(crate) async fn broker() -> TestBroker {
     TestBroker::with().real_time().start().await

@@ -93,3 +93,28 @@ async fn strangers_who_begin_and_never_end_write_nothing() {
     assert!(broker.idp().fetches() <= 2, "{}", broker.idp().fetches());
     broker.finish().await;
 }
+
+/// A key that is not known makes the broker look again, once a minute: whoever has it sign nothing cannot have it fetch.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unknown_key_is_looked_for_once_a_minute() {
+    let broker = TestBroker::with().people().start().await;
+    drop(broker.signed_in("dana").await);
+    broker.idp().tell(Lie::Unpublished);
+    let fetched = async || {
+        let before = broker.idp().fetches();
+        let mut dana = Person::new(&broker, "dana");
+        assert_eq!(dana.try_sign_in("/login/start").await.status, 403);
+        broker.idp().fetches() - before
+    };
+    let (first, second) = (fetched().await, fetched().await);
+    assert_eq!(
+        (first, second),
+        (3, 1),
+        "document, keys and token; the token alone"
+    );
+    broker.clock.advance(61);
+    assert_eq!(fetched().await, 3);
+    broker.idp().tell(Lie::None);
+    drop(broker.signed_in("dana").await);
+    broker.finish().await;
+}

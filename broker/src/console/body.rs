@@ -7,7 +7,7 @@ use stint_audit::entry::Header;
 use stint_wire::{Code, Problem};
 
 use super::layout::Trouble;
-use super::sheet::Cell;
+use super::sheet::{Body, Cell, Part};
 use crate::ledger::TileError;
 use crate::people::Visitor;
 use crate::serve::App;
@@ -71,16 +71,17 @@ impl Opened {
         texts.map(str::to_owned).collect()
     }
 
-    /// What the caller's evidence said, typed and verified: one row a claim.
-    pub(crate) fn claims(&self) -> Vec<(String, Vec<Cell>)> {
-        let mut rows = Vec::new();
+    /// Who asked, in `rows`, and below what their evidence said, typed and verified: one row a claim.
+    pub(crate) fn claims(&self, mut rows: Vec<(String, Vec<Cell>)>) -> Part {
         let context = self.at(&["query", "context"]).and_then(Value::as_object);
         for (name, value) in context.into_iter().flatten() {
             if !BESIDE.contains(&name.as_str()) {
                 flat(name, value, &mut rows);
             }
         }
-        rows
+        Part::new("claims", "Who asked, and what was verified", Body::Facts(rows)).note(
+            "Each claim comes from evidence whose signature, issuer, audience and age were checked.",
+        )
     }
 }
 

@@ -39,12 +39,10 @@ pub(super) async fn list(
             format!("GET {}", asked.url("/v1/callers")),
         );
     let lead = "Software and agents that asked, by the names their platforms vouch for.";
-    let mut sheet = Sheet::new(shell, "Callers", lead);
+    let mut sheet = Sheet::new(shell, "Callers", lead).turns("/callers", &asked, next.as_deref());
     for field in fields(&asked) {
         sheet = sheet.filter(field);
     }
-    sheet.first = asked.is_later().then(|| asked.first("/callers"));
-    sheet.next = next.map(|id| asked.next("/callers", &id));
     let list = List {
         heads: vec![
             "Caller",
@@ -249,7 +247,7 @@ pub(super) async fn show(
     let all = Asked::read(Some(&format!("caller={id}"))).url("/grants");
     Sheet::new(shell, id, "")
         .of("Caller")
-        .part(standing(&it, &subject, now))
+        .part(standing(&app, &it, &subject, now))
         .part(permits.note("Actions that some policy permits to its kind, and what it was granted of its newest 10,000."))
         .part(Part::new("grants", "Newest grants", Body::List(grants)).live("grants"))
         .part(Part::new("denials", "Newest denials", Body::List(denied)).live("denials"))
@@ -261,15 +259,24 @@ pub(super) async fn show(
         .show()
 }
 
-fn standing(it: &Known, subject: &str, now: Timestamp) -> Part {
+fn standing(app: &App, it: &Known, subject: &str, now: Timestamp) -> Part {
     let mut finding = vec![owner(it)];
     if it.owner.is_none() {
         finding.push(Cell::soft(
             "Name one in entities.json: attribute owner of this workload. Without, nobody reviews what it may do.",
         ));
     }
+    let disabled = app.broker.ledger.frozen().disabled_by(&it.line.id);
+    let state = match disabled.first() {
+        None => vec![Cell::Badge("ok", "may ask".to_owned())],
+        Some(seq) => vec![
+            Cell::Badge("bad", "disabled".to_owned()),
+            Cell::link(format!("/ledger/{seq}"), format!("by entry {seq}")),
+        ],
+    };
     let rows = facts([
         ("Caller", vec![Cell::id(&it.line.id)]),
+        ("State", state),
         ("Owner", finding),
         ("Kind", vec![Cell::text(&it.line.kind)]),
         ("Vouched for by", vec![Cell::text(&it.line.issuer)]),

@@ -230,7 +230,7 @@ fn closest(opened: &Opened) -> Option<Part> {
 }
 
 fn who(opened: &Opened) -> Part {
-    let mut rows = facts([
+    let rows = facts([
         ("Caller", vec![said::caller(opened.text(&["caller", "id"]))]),
         ("Kind", vec![Cell::text(opened.text(&["caller", "kind"]))]),
         (
@@ -238,15 +238,7 @@ fn who(opened: &Opened) -> Part {
             vec![Cell::text(opened.text(&["caller", "issuer"]))],
         ),
     ]);
-    rows.extend(opened.claims());
-    let part = Part::new(
-        "claims",
-        "Who asked, and what was verified",
-        Body::Facts(rows),
-    );
-    part.note(
-        "Each claim comes from evidence whose signature, issuer, audience and age were checked.",
-    )
+    opened.claims(rows)
 }
 
 /// What the set in force says to the same question.

@@ -131,7 +131,7 @@ fn who(app: &App, opened: &Opened) -> Part {
         "" => listed.unwrap_or_default(),
         owner => owner.to_owned(),
     };
-    let mut rows = facts([
+    let rows = facts([
         ("Caller", vec![said::caller(&id)]),
         ("Kind", vec![Cell::text(opened.text(&["caller", "kind"]))]),
         (
@@ -146,15 +146,7 @@ fn who(app: &App, opened: &Opened) -> Part {
             }],
         ),
     ]);
-    rows.extend(opened.claims());
-    let part = Part::new(
-        "claims",
-        "Who asked, and what was verified",
-        Body::Facts(rows),
-    );
-    part.note(
-        "Each claim comes from evidence whose signature, issuer, audience and age were checked.",
-    )
+    opened.claims(rows)
 }
 
 fn policy(app: &App, opened: &Opened) -> Part {

@@ -48,13 +48,12 @@ pub(super) async fn list(
         shell,
         "Grants",
         "Credentials that were granted. Each is one entry of the ledger.",
-    );
+    )
+    .turns("/grants", &asked, next.as_deref());
     for field in fields(&asked) {
         sheet = sheet.filter(field);
     }
     sheet.links = vec![(asked.first("/grants.csv"), "CSV of all of it".to_owned())];
-    sheet.first = asked.is_later().then(|| asked.first("/grants"));
-    sheet.next = next.map(|after| asked.next("/grants", &after));
     let list = said::grants(&rows, now, nothing(&asked));
     let title = match asked.get("standing") {
         "live" => "The next to end first",

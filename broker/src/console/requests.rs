@@ -47,12 +47,11 @@ pub(super) async fn list(
             "GET /v1/requests",
         );
     let lead = "Asks that waited, or wait, for people.";
-    let mut sheet = Sheet::new(shell, "Requests", lead);
+    let next = next.map(|after| format!("{}.{}", after.at, after.id));
+    let mut sheet = Sheet::new(shell, "Requests", lead).turns("/requests", &asked, next.as_deref());
     for field in fields(&asked) {
         sheet = sheet.filter(field);
     }
-    sheet.first = asked.is_later().then(|| asked.first("/requests"));
-    sheet.next = next.map(|after| asked.next("/requests", &format!("{}.{}", after.at, after.id)));
     let part = Part::new("list", "Newest first", Body::List(list)).live("requests");
     sheet.part(part).show()
 }

@@ -5,6 +5,7 @@ use askama::Template;
 use axum::response::Response;
 use stint_policy::Timestamp;
 
+use super::asked::Asked;
 use super::layout::{self, Shell, Trouble};
 use super::parts::Moment;
 use super::votes::Ballots;
@@ -123,6 +124,13 @@ pub(crate) enum Cell {
 }
 
 impl Sheet {
+    /// A place in a list at `path`: how to get on, if there is more, and back to its begin.
+    pub(crate) fn turns(mut self, path: &str, asked: &Asked, next: Option<&str>) -> Sheet {
+        self.first = asked.is_later().then(|| asked.first(path));
+        self.next = next.map(|after| asked.next(path, after));
+        self
+    }
+
     pub(crate) fn new(shell: Shell, heading: impl Into<String>, lead: impl Into<String>) -> Sheet {
         Sheet {
             shell,

@@ -30,13 +30,12 @@ pub(super) async fn list(
         asked.command("tasks"),
         format!("GET {}", asked.url("/v1/tasks")),
     );
-    let mut sheet = Sheet::new(
+    let sheet = Sheet::new(
         shell,
         "Tasks",
         "Units of work: a run of a pipeline, a run of an agent.",
-    );
-    sheet.first = asked.is_later().then(|| asked.first("/tasks"));
-    sheet.next = next.map(|end| asked.next("/tasks", &end));
+    )
+    .turns("/tasks", &asked, next.as_deref());
     let list = List {
         heads: vec![
             "Task",

@@ -218,7 +218,7 @@ impl Broker {
             let retirement = self.retirement(&row, "reset by an operator").await;
             let (what, retired) =
                 retirement.map_err(|error| Refused::Passkey(error.to_string()))?;
-            let mut entry = self.about(what.into(), person, &act);
+            let mut entry = self.about(what.into(), ("person", person), &act);
             entry.body.what.extend(called(&row));
             let writes = once.iter().cloned().chain([retired]).collect();
             match self.ledger.record(entry, None, writes).await {

@@ -115,7 +115,7 @@ impl Broker {
         let title = "An identity is disabled: nothing is granted to it";
         let mut writes = self.told_of(id, title, &act);
         writes.push(ends_sessions(Some(id)));
-        let entry = self.about(what.into(), id, &act);
+        let entry = self.about(what.into(), ("caller", id), &act);
         let seq = self.ledger.record(entry, None, writes).await?.seq();
         tracing::warn!(caller.subject = id, uid = act.uid, seq, "disabled");
         Ok(Done::Recorded(seq))
@@ -133,7 +133,8 @@ impl Broker {
                 of: Some(of),
                 op: AdminOp::CallerEnabled,
             };
-            let entry = self.about(what.into(), id, &act);
+            // Whom: the entry that it undoes says so, and goes with that person's other entries when it is erased.
+            let entry = self.act(what.into(), &act);
             let alarm = self.told_of(id, "An identity is enabled again", &act);
             let seq = self.ledger.record(entry, None, alarm).await?.seq();
             tracing::warn!(caller.subject = id, uid = act.uid, seq, "enabled");
@@ -151,17 +152,12 @@ impl Broker {
         Ok(())
     }
 
-    /// An entry about what an operator did to an identity.
-    pub(crate) fn about(&self, what: What, id: &str, act: &Act) -> Entry {
-        let mut entry = self.act(what, act);
-        // LEDGER.md §5: the header of an `admin` entry is about nobody.
-        if matches!(entry.what, What::Admin(_)) {
-            entry.body.what.insert("target".to_owned(), json!(id));
-            return entry;
-        }
+    /// An entry about what an operator did to an identity, which its body calls `member`.
+    pub(crate) fn about(&self, what: What, (member, id): (&str, &str), act: &Act) -> Entry {
         let whose = self.ledger.subject(id);
-        let caller = json!({ "id": id, "open": whose.open.to_string() });
-        entry.body.what.insert("caller".to_owned(), caller);
+        let mut entry = self.act(what, act);
+        let who = json!({ "id": id, "open": whose.open.to_string() });
+        entry.body.what.insert(member.to_owned(), who);
         entry.subj = Some(whose.pseudonym);
         entry
     }
