@@ -4,7 +4,8 @@
  * file $STINT_DISK before each call (so that a test may give it while the program runs):
  *
  *   full        every write fails with ENOSPC
- *   sync        the next fsync or fdatasync fails with EIO, once
+ *   sync once   the next fsync or fdatasync fails with EIO
+ *   sync each   every one does
  *   read        the next read fails with EIO, once
  *   kill N      the process is killed before the Nth write, sync or cut from now on
  *   tear N      the same, when half of that write is done
@@ -91,19 +92,17 @@ static void order(char *into, size_t size) {
     close(fd);
 }
 
-/* An order that holds once is taken back. */
-static int once(const char *word) {
+static int always(const char *word) {
     char says[64];
     order(says, sizeof says);
-    if (strncmp(says, word, strlen(word))) return 0;
-    real_unlink(getenv("STINT_DISK"));
-    return 1;
+    return !strncmp(says, word, strlen(word));
 }
 
-static int full(void) {
-    char says[64];
-    order(says, sizeof says);
-    return !strncmp(says, "full", 4);
+/* An order that holds once is taken back. */
+static int once(const char *word) {
+    int holds = always(word);
+    if (holds) real_unlink(getenv("STINT_DISK"));
+    return holds;
 }
 
 /* Counts one call of a file, a database's or (0) another's; 1 where it is the one to be torn. */
@@ -169,7 +168,7 @@ static void record(char what, char file, off_t at, size_t length, const void *by
 static ssize_t put(int fd, char file, const void *bytes, size_t length, off_t at) {
     ssize_t done;
     pthread_mutex_lock(&turn);
-    if (full()) {
+    if (always("full")) {
         done = -1;
         errno = ENOSPC;
     } else if (step(file)) {
@@ -227,7 +226,7 @@ static int sync_one(int fd, int (*real)(int)) {
     pthread_mutex_lock(&turn);
     if (step(file)) kill(getpid(), SIGKILL);
     int done = -1;
-    if (once("sync")) {
+    if (once("sync once") || always("sync each")) {
         errno = EIO;
     } else {
         done = real(fd);

@@ -223,29 +223,13 @@ impl Query {
         }
     }
 
-    /// The first row, if there is one.
+    /// The first row, if there is one. The statement is run to its end all the same: outside a transaction it commits
+    /// there, and `sqlx` drops the error of whatever comes after the row that it was asked for.
     pub(crate) async fn fetch_optional<'c>(
         self,
         via: impl Into<Via<'c>>,
     ) -> Result<Option<Row>, sqlx::Error> {
-        Ok(match via.into() {
-            Via::Db(Db::Postgres(db)) => spoken!(self, Postgres)
-                .fetch_optional(&mut **db)
-                .await?
-                .map(Row::Postgres),
-            Via::Db(Db::Sqlite(db)) => spoken!(self, Sqlite)
-                .fetch_optional(&mut **db)
-                .await?
-                .map(Row::Sqlite),
-            Via::Readers(Readers::Postgres(pool)) => spoken!(self, Postgres)
-                .fetch_optional(pool)
-                .await?
-                .map(Row::Postgres),
-            Via::Readers(Readers::Sqlite(pool)) => spoken!(self, Sqlite)
-                .fetch_optional(pool)
-                .await?
-                .map(Row::Sqlite),
-        })
+        Ok(self.fetch_all(via).await?.into_iter().next())
     }
 
     /// The one row there must be.
@@ -384,4 +368,28 @@ impl Trouble {
 /// for nobody knows in the middle of what it is.
 pub(crate) async fn patiently<T>(step: impl Future<Output = T>) -> Option<T> {
     tokio::time::timeout(postgres::PATIENCE, step).await.ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use sqlx::Connection as _;
+
+    use super::{Db, query};
+
+    /// A deferred constraint is looked at by the commit, after the row was returned.
+    #[tokio::test]
+    async fn a_commit_that_fails_after_its_row_is_heard() {
+        let memory = sqlx::SqliteConnection::connect(":memory:").await.unwrap();
+        let mut db = Db::Sqlite(Box::new(memory));
+        db.tell(
+            "PRAGMA foreign_keys = ON; CREATE TABLE parent (id INTEGER PRIMARY KEY);
+             CREATE TABLE child (id INTEGER REFERENCES parent DEFERRABLE INITIALLY DEFERRED)",
+        )
+        .await
+        .unwrap();
+        let child = query("INSERT INTO child (id) VALUES (7) RETURNING id");
+        assert!(child.fetch_optional(&mut db).await.is_err());
+        let rows = query("SELECT id FROM child").fetch_all(&mut db).await;
+        assert!(rows.unwrap().is_empty());
+    }
 }
