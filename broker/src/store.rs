@@ -31,6 +31,7 @@ pub mod spent;
 pub mod tasks;
 pub mod trail;
 pub mod votes;
+pub(crate) mod wake;
 
 use std::fmt;
 use std::path::{Path, PathBuf};

@@ -26,7 +26,7 @@ use tokio::task::JoinSet;
 use crate::after::{self, Released, Seen};
 use crate::answer::Answer;
 use crate::caller::Caller;
-use crate::clock::TestClock;
+use crate::clock::{TestClock, eventually};
 use crate::database::{self, Database};
 use crate::issuer::{Issuers, Like};
 use crate::log;
@@ -592,6 +592,20 @@ impl TestBroker {
     pub fn reconfigure(&mut self, from: &str, to: &str) {
         assert!(self.config.contains(from), "no {from}");
         self.config = self.config.replacen(from, to, 1);
+    }
+
+    /// Waits until tiles and index are there up to the last entry.
+    ///
+    /// # Panics
+    /// When they do not come.
+    pub async fn derived(&self) {
+        let size = i64::try_from(self.size().await).unwrap();
+        let file = self.database();
+        eventually("tiles and index are written", async || {
+            let sql = "SELECT coalesce(max(seq), 0) FROM ledger_cursor WHERE name = 'derived'";
+            database::number(&file, sql).await >= size
+        })
+        .await;
     }
 
     /// The newest signed head.

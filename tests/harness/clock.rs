@@ -34,7 +34,7 @@ impl Clock for TestClock {
     }
 }
 
-/// Looks until `holds`, for ten seconds at most: for what another task or process does in its own time.
+/// Looks until `holds`, for half a minute at most: for what another task or process does in its own time.
 ///
 /// # Panics
 /// When it does not come to hold; `what` says what was waited for.
@@ -42,7 +42,7 @@ pub async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     let watch = Stopwatch::start();
     while !holds().await {
         assert!(
-            watch.elapsed() < Duration::from_secs(10),
+            watch.elapsed() < Duration::from_secs(30),
             "waited in vain: {what}"
         );
         tokio::time::sleep(Duration::from_millis(10)).await;

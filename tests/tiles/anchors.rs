@@ -7,9 +7,7 @@ use stint_tests::TestBroker;
 use stint_tests::database::tamper;
 use stint_wire::Code;
 
-use crate::common::{
-    STAGING, anchored, derived, fill, grant, hashes, headers, parsed, root, scrub,
-};
+use crate::common::{STAGING, anchored, fill, grant, hashes, headers, parsed, root, scrub};
 
 fn anchor(what: &What) -> &Anchor {
     let What::Anchor(anchor) = what else {
@@ -135,7 +133,7 @@ async fn a_start_needs_no_row_that_is_derived() {
     let mut broker = TestBroker::start().await;
     freeze(&broker, "/v1/freeze").await;
     drop(anchored(&broker).await);
-    derived(&broker).await;
+    broker.derived().await;
     broker.stop().await;
     broker.database().save("whole").await;
     std::fs::copy(broker.path("ledger.pin"), broker.path("whole.pin")).unwrap();
@@ -200,7 +198,7 @@ async fn a_start_from_an_anchor_does_not_read_the_whole_log() {
     let old = crate::common::newest(&broker, "granted").await.unwrap().seq;
     fill(&broker, old + 530).await;
     drop(anchored(&broker).await);
-    derived(&broker).await;
+    broker.derived().await;
     broker.stop().await;
     let sql = format!(
         "UPDATE ledger_batch SET headers = zeroblob(length(headers)) WHERE first_seq = {old}"

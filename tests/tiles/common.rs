@@ -61,17 +61,6 @@ pub(crate) async fn anchored(broker: &TestBroker) -> Header {
     newest(broker, "anchor").await.unwrap()
 }
 
-/// Tiles and index are there up to the last entry.
-pub(crate) async fn derived(broker: &TestBroker) {
-    let size = i64::try_from(broker.size().await).unwrap();
-    let database = broker.database();
-    eventually("tiles and index are written", async || {
-        let sql = "SELECT coalesce(max(seq), 0) FROM ledger_cursor WHERE name = 'derived'";
-        stint_tests::database::number(&database, sql).await >= size
-    })
-    .await;
-}
-
 /// What a receipt proves, under the broker's key.
 pub(crate) async fn proven(broker: &TestBroker, text: &str) -> Proven {
     let trust = broker.get("/v1/trust").await.json();

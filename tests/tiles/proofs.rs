@@ -3,7 +3,7 @@
 use stint_tests::{Answer, TestBroker};
 use stint_wire::{Code, Credential};
 
-use crate::common::{STAGING, derived, grant, proven};
+use crate::common::{STAGING, grant, proven};
 
 async fn proof(broker: &TestBroker, repo: &str, id: &str) -> Answer {
     let token = broker.ci(repo).token();
@@ -38,7 +38,7 @@ async fn a_caller_gets_its_receipts_again_under_a_newer_head() {
         assert!(found.checkpoint.size >= head.size);
     }
     // The same by the index as by the newest entries.
-    derived(&broker).await;
+    broker.derived().await;
     let answer = proof(&broker, "acme/web", &granted.grant).await;
     assert_eq!(
         proven(&broker, &answer.text()).await.header.id,
@@ -61,7 +61,7 @@ async fn a_refusal_is_proven_by_the_id_of_its_decision() {
 async fn what_is_somebody_elses_and_what_is_not_there_read_alike() {
     let broker = TestBroker::start().await;
     let granted = grant(&broker).await;
-    derived(&broker).await;
+    broker.derived().await;
     let genesis = crate::common::headers(&broker, 0, 1).await.remove(0).id;
     let unknown = "gr_00000000000000000000000000";
     let nothing = proof(&broker, "acme/other", unknown)
@@ -95,7 +95,7 @@ async fn what_is_somebody_elses_and_what_is_not_there_read_alike() {
 async fn a_beginning_that_two_entries_share_finds_neither() {
     let broker = TestBroker::start().await;
     drop(grant(&broker).await);
-    derived(&broker).await;
+    broker.derived().await;
     // Ids are random: of all entries a caller has, `gr_` and six characters name one; fewer are refused.
     assert_eq!(proof(&broker, "acme/web", "gr_").await.status, 404);
     broker.finish().await;
@@ -148,7 +148,7 @@ async fn the_operator_finds_an_entry_by_whatever_is_known_of_it() {
         .jwt("https://deploy.acme.dev")
         .await
         .granted();
-    derived(&broker).await;
+    broker.derived().await;
     let Credential::X509 {
         serial,
         certificate,

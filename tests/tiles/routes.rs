@@ -6,7 +6,7 @@ use stint_audit::tree::leaf_hash;
 use stint_tests::TestBroker;
 use stint_wire::Code;
 
-use crate::common::{derived, fill, grant, hashes, headers, newest, root};
+use crate::common::{fill, grant, hashes, headers, newest, root};
 
 #[tokio::test]
 async fn the_tile_of_a_published_size_gives_its_root() {
@@ -102,7 +102,7 @@ async fn a_full_tile_is_kept_for_ever_and_stands_for_one_hash_above() {
     let leaves = tile::hashes(&full.body).unwrap();
     assert_eq!(leaves.len(), 256);
     assert_eq!(hashes(&broker, "tile/1/000.p/1").await, [root(&leaves)]);
-    derived(&broker).await;
+    broker.derived().await;
     // The same from the row as from memory.
     assert_eq!(broker.get("/v1/ledger/tile/0/000").await.body, full.body);
     let head = broker.checkpoint().await;

@@ -6,13 +6,13 @@ use stint_tests::clock::eventually;
 use stint_tests::database::{number, tamper};
 use stint_wire::Code;
 
-use crate::common::{derived, fill, grant, scrub};
+use crate::common::{fill, grant, scrub};
 
 /// A broker with more entries than a tile.
 async fn large() -> TestBroker {
     let broker = TestBroker::start().await;
     fill(&broker, 262).await;
-    derived(&broker).await;
+    broker.derived().await;
     broker
 }
 
@@ -37,7 +37,7 @@ async fn three() -> TestBroker {
     for _ in 0..3 {
         drop(grant(&broker).await);
     }
-    derived(&broker).await;
+    broker.derived().await;
     broker
 }
 

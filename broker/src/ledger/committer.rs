@@ -15,6 +15,7 @@ use super::transaction::{Attempt, Failure, Written};
 use super::{Error, Frozen, Job, Lost, Published, Sealing, State};
 use crate::clock::{Clock, Stopwatch};
 use crate::store::engine::{Trouble, patiently};
+use crate::store::wake::Wake;
 use crate::store::{Db, Engine, Store};
 use crate::telemetry::metrics::Metrics;
 
@@ -30,6 +31,7 @@ pub struct Committer {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) steady: Steady,
     pub(super) queue: mpsc::Receiver<Job>,
+    pub(super) wake: Wake,
     pub(super) says: Says,
     /// Units whose guard key was in the batch before, and those that nobody waits for.
     pub(super) waiting: VecDeque<Job>,
@@ -66,6 +68,10 @@ impl Committer {
                         Some(job) => self.waiting.push_back(job),
                         None => break,
                     },
+                    () = self.wake.woken() => {
+                        self.look_around().await;
+                        continue;
+                    }
                     _ = follow.tick() => {
                         self.look_around().await;
                         continue;

@@ -25,6 +25,7 @@ use super::{Committer, Deriver, Job, Ledger, Published, Scrubber, Sealing, State
 use crate::clock::Clock;
 use crate::random;
 use crate::store::trail::{self, HeadRow};
+use crate::store::wake::Wake;
 use crate::store::{self, Db, Store, Write, policies};
 use crate::telemetry::metrics::Metrics;
 
@@ -377,6 +378,7 @@ fn assemble(
         store: store.clone(),
     };
     let committer = Committer {
+        wake: Wake::of(store.location(), &site.node),
         store,
         db: Some(db),
         head,

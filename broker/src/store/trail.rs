@@ -278,10 +278,15 @@ async fn insert_batch(
         );
         headers.extend_from_slice(header);
     }
-    query(
-        "INSERT INTO ledger_batch (log, first_seq, n, ts, node, prev, root, hashes, headers)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
-    )
+    query(Sql::Each {
+        // The other brokers are woken by the COMMIT ([`super::wake`]).
+        postgres:
+            "INSERT INTO ledger_batch (log, first_seq, n, ts, node, prev, root, hashes, headers)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) RETURNING pg_notify('stint_head', $5)",
+        sqlite:
+            "INSERT INTO ledger_batch (log, first_seq, n, ts, node, prev, root, hashes, headers)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+    })
     .bind(before.log())
     .bind(signed(batch.first_seq()))
     .bind(signed(u64::try_from(batch.len()).unwrap_or(u64::MAX)))

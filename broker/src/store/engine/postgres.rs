@@ -152,6 +152,16 @@ impl Server {
             .connect_lazy_with(options)
     }
 
+    /// For the one connection that listens. A pooled one would be missed there.
+    pub(crate) fn listeners(&self) -> PgPool {
+        PgPoolOptions::new()
+            .max_connections(1)
+            .acquire_timeout(CONNECT)
+            .max_lifetime(None)
+            .idle_timeout(None)
+            .connect_lazy_with((*self.options).clone())
+    }
+
     /// Refuses a server that may lose what it committed (LEDGER.md §7).
     pub(crate) async fn check(&self, db: &mut PgConnection) -> Result<(), Error> {
         let failed = |source| Error::database(self.shown(), source);
