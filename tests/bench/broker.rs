@@ -37,7 +37,7 @@ pub(crate) struct Bench {
     url: String,
     door: Door,
     github: Issuer,
-    broker: Arc<Broker>,
+    pub(crate) broker: Arc<Broker>,
     serving: JoinHandle<()>,
     stop: watch::Sender<Phase>,
     pub(crate) folder: TempDir,
@@ -169,6 +169,11 @@ impl Bench {
             stop,
             _folder: folder,
         }
+    }
+
+    /// On the broker's own threads.
+    pub(crate) fn block_on<T>(&self, what: impl Future<Output = T>) -> T {
+        self.runtime.block_on(what)
     }
 
     /// Whole requests for such credentials, each with a token of its own.

@@ -17,9 +17,9 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::broker::{Bench, Door, Ground, Wanted, service};
+use crate::growth::entry;
 use crate::load;
 use crate::report::Report;
-use crate::start::entry;
 
 pub(crate) fn measure(report: &mut Report, scale: usize) {
     let runtime = load::runtime("cluster", 1);

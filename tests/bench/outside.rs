@@ -72,12 +72,18 @@ impl Running {
 
 /// Memory of a program that runs, MB.
 pub(crate) fn rss(child: &Child) -> f64 {
-    let status = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))
-        .unwrap();
-    line.trim().trim_end_matches(" kB").parse::<f64>().unwrap() / 1e3
+    memory(child, "VmRSS:").unwrap()
+}
+
+/// The most it ever had, MB; nothing, once it has ended.
+pub(crate) fn peak_rss(child: &Child) -> Option<f64> {
+    memory(child, "VmHWM:")
+}
+
+fn memory(child: &Child, line: &str) -> Option<f64> {
+    let status = fs::read_to_string(format!("/proc/{}/status", child.id())).ok()?;
+    let line = status.lines().find_map(|it| it.strip_prefix(line))?;
+    Some(line.trim().trim_end_matches(" kB").parse::<f64>().unwrap() / 1e3)
 }
 
 impl Drop for Running {

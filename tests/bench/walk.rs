@@ -1,7 +1,7 @@
 //! What a grant costs, against what its raw parts cost in the same run:
 //!
 //! ```text
-//! cargo bench -p stint-tests --bench walk [-- --quick --json --only 'JWT at 32' | --only doors | --only ledger | --only start]
+//! cargo bench -p stint-tests --bench walk [-- --quick --json --only 'JWT at 32' | --only doors | --only ledger | --only growth]
 //! ```
 //!
 //! A real broker (its own runtime with two workers, SQLite on the disk of `target`, durable commits) is asked over
@@ -40,13 +40,13 @@ mod broker;
 mod cpu;
 mod decisions;
 mod doors;
+mod growth;
 mod ledger;
 mod load;
 mod outside;
 mod parts;
 mod peer;
 mod report;
-mod start;
 
 use stint_broker::clock::Stopwatch;
 
@@ -75,12 +75,12 @@ fn main() {
         return;
     }
 
-    if only.as_ref().is_some_and(|only| only == "start") {
+    if only.as_ref().is_some_and(|only| only == "growth") {
         let entries = std::env::args()
             .skip_while(|word| word != "--entries")
             .nth(1);
         let entries = entries.map_or(1_000_000, |entries| entries.parse().unwrap());
-        start::measure(&mut report, entries / u64::try_from(scale).unwrap());
+        growth::measure(&mut report, entries, scale);
         return;
     }
 
