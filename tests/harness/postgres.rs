@@ -349,6 +349,16 @@ impl Spot {
         Location::Server(server.with_password(PASSWORD))
     }
 
+    /// For a foreign client, with the password.
+    ///
+    /// # Panics
+    /// Never: the URL is whole.
+    #[must_use]
+    pub fn options(&self, role: &str) -> PgConnectOptions {
+        let options: PgConnectOptions = self.url(role).parse().unwrap();
+        options.password(PASSWORD)
+    }
+
     /// A connection as the superuser, by the socket.
     ///
     /// # Panics

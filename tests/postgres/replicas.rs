@@ -1,7 +1,12 @@
 //! Several brokers over one database write one ledger.
 
+use std::collections::BTreeSet;
+
 use serde_json::json;
+use sqlx::postgres::{PgListener, PgPoolOptions};
 use stint_tests::clock::eventually;
+use stint_tests::database::number;
+use stint_tests::postgres::SERVICE;
 use stint_tests::together;
 
 use crate::common::{STAGING, broker, grant};
@@ -17,10 +22,10 @@ async fn two_brokers_lengthen_one_ledger() {
     }
     let asks = (0..10).flat_map(|_| [&a, &b]);
     let seqs = together(asks.map(grant)).await;
-    let distinct: std::collections::BTreeSet<_> = seqs.iter().collect();
+    let distinct: BTreeSet<_> = seqs.iter().collect();
     assert_eq!(distinct.len(), 20);
     let export = a.export().await;
-    let nodes: std::collections::BTreeSet<_> = export
+    let nodes: BTreeSet<_> = export
         .of("granted")
         .iter()
         .map(|entry| entry.header["node"].as_str().unwrap().to_owned())
@@ -92,6 +97,45 @@ async fn a_replica_that_is_gone_is_not_missed() {
     b.restart().await.unwrap();
     grant(&b).await;
     assert_eq!(b.database().spot().name, spot.name);
+    b.finish().await;
+    a.finish().await;
+}
+
+/// Each batch says whose it is to whoever listens, each broker listens to the others, and does so again after it was cut
+/// off. What is heard only saves waiting for the poll, so all of it may fail.
+#[tokio::test]
+async fn brokers_wake_each_other() {
+    let (a, spot) = broker().await;
+    let b = a.replica("b").await.unwrap();
+    let file = a.database();
+    let listening = async || {
+        let sql = "SELECT count(*) FROM pg_stat_activity
+                   WHERE datname = current_database() AND query = 'LISTEN \"stint_head\"'";
+        number(&file, sql).await == 2
+    };
+    eventually("both listen", listening).await;
+
+    let pool = PgPoolOptions::new().max_connections(1);
+    let pool = pool.connect_with(spot.options(SERVICE)).await.unwrap();
+    let mut listener = PgListener::connect_with(&pool).await.unwrap();
+    listener.listen("stint_head").await.unwrap();
+    for broker in [&a, &b] {
+        grant(broker).await;
+    }
+    let mut heard = BTreeSet::new();
+    while heard.len() < 2 {
+        heard.insert(listener.recv().await.unwrap().payload().to_owned());
+    }
+    assert_eq!(heard.into_iter().collect::<Vec<_>>(), ["a", "b"]);
+    drop(listener);
+
+    spot.tell(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+         WHERE datname = current_database() AND query LIKE 'LISTEN%'",
+    )
+    .await;
+    grant(&a).await;
+    eventually("both listen again", listening).await;
     b.finish().await;
     a.finish().await;
 }

@@ -1,14 +1,13 @@
 //! The role that serves can lengthen the ledger and cannot rewrite it: `deploy/postgres.sql` (LEDGER.md §7).
 
-use sqlx::postgres::{PgConnectOptions, PgConnection};
+use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, Row as _};
-use stint_tests::postgres::{OWNER, PASSWORD, SERVICE, Spot};
+use stint_tests::postgres::{OWNER, SERVICE, Spot};
 
 use crate::common::{broker, grant};
 
 async fn as_role(spot: &Spot, role: &str) -> PgConnection {
-    let options: PgConnectOptions = spot.url(role).parse().unwrap();
-    PgConnection::connect_with(&options.password(PASSWORD))
+    PgConnection::connect_with(&spot.options(role))
         .await
         .unwrap()
 }
