@@ -20,9 +20,10 @@ use tokio::sync::watch;
 
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, ConfigError};
+use crate::durable;
 use crate::http::listen::phase::Phase;
 use crate::init::write_policies;
-use crate::keyring::{self, Folder, KeyringError};
+use crate::keyring::{Folder, KeyringError};
 use crate::serve::{Doors, Service};
 use crate::start::{self, Absent, StartError};
 
@@ -158,7 +159,7 @@ fn policy_folder(path: &Path) -> Result<PathBuf, DevError> {
 
 /// A file for this user alone.
 fn write_secret(path: &Path, bytes: &[u8]) -> Result<(), DevError> {
-    keyring::create(path, 0o600, bytes).map_err(|source| DevError::Write {
+    durable::create(path, 0o600, bytes).map_err(|source| DevError::Write {
         path: path.to_owned(),
         source,
     })

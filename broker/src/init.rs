@@ -13,7 +13,8 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::{
     self, Config, ConfigError, Folders, SecretError, SecretRef, ServerUrl, TrustDomain,
 };
-use crate::keyring::{self, Folder, KeyringError};
+use crate::durable;
+use crate::keyring::{Folder, KeyringError};
 use crate::start::{self, Absent, Built, StartError};
 use crate::store::place::{self, PlaceError};
 
@@ -118,7 +119,7 @@ pub async fn init(
     let begun = begin(config, clock).await.map_err(Box::new)?;
     // Last, so that a folder with a config is a whole one.
     let path = dir.join("stint.toml");
-    keyring::create(&path, 0o640, text.as_bytes()).map_err(write(&path))?;
+    durable::create(&path, 0o640, text.as_bytes()).map_err(write(&path))?;
     Ok(Made {
         config: path,
         ..begun
@@ -161,7 +162,7 @@ pub fn write_policies(dir: &Path, files: &stint_policy::Files) -> io::Result<()>
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder)?;
         }
-        keyring::create(&path, 0o644, text)?;
+        durable::create(&path, 0o644, text)?;
     }
     Ok(())
 }

@@ -5,9 +5,9 @@
 //! overwritten. The highest N is in use.
 
 use std::fmt;
-use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ use thiserror::Error;
 use zeroize::Zeroizing;
 
 use crate::config::{KeyFile, Secret, SecretError};
-use crate::random;
+use crate::{durable, random};
 
 /// A folder of keys, and what opens them.
 pub struct Folder<'a> {
@@ -299,7 +299,8 @@ impl Folder<'_> {
                 path: path.clone(),
                 source,
             })?;
-        create(&path, 0o600, &sealed).map_err(|source| KeyringError::Write { path, source })
+        durable::create(&path, 0o600, &sealed)
+            .map_err(|source| KeyringError::Write { path, source })
     }
 
     #[expect(
@@ -312,7 +313,7 @@ impl Folder<'_> {
 
     fn write_open(&self, name: &str, text: &[u8]) -> Result<(), KeyringError> {
         let path = self.dir.join(name);
-        create(&path, 0o644, text).map_err(|source| KeyringError::Write { path, source })
+        durable::create(&path, 0o644, text).map_err(|source| KeyringError::Write { path, source })
     }
 }
 
@@ -344,21 +345,6 @@ pub fn brought(file: &KeyFile) -> Result<Arc<dyn Signer>, KeyringError> {
 
 /// What makes PKCS#8 of anything.
 const PKCS8: &str = "openssl pkcs8 -topk8 -nocrypt makes one";
-
-/// A new file, on disk when this returns; one that is there is left as it is.
-pub(crate) fn create(path: &Path, mode: u32, bytes: &[u8]) -> io::Result<()> {
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(mode)
-        .open(path)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => File::open(folder)?.sync_all(),
-        _ => Ok(()),
-    }
-}
 
 /// One purpose, one key: HKDF-SHA-256 of `secret.key`, the purpose as info (RFC 5869).
 fn derive(secret: &[u8; 32], purpose: &[u8]) -> Zeroizing<[u8; 32]> {

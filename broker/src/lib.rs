@@ -42,6 +42,7 @@ pub mod telemetry;
 pub mod witness;
 
 pub mod clock;
+mod durable;
 pub mod ids;
 mod post;
 mod random;

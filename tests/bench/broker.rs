@@ -80,6 +80,7 @@ pub(crate) enum Ground {
 /// Another broker on the same server.
 pub(crate) struct Replica {
     pub(crate) target: Target,
+    pub(crate) broker: Arc<Broker>,
     runtime: Runtime,
     serving: JoinHandle<()>,
     stop: watch::Sender<Phase>,
@@ -88,6 +89,7 @@ pub(crate) struct Replica {
 
 impl Replica {
     pub(crate) fn stop(self) {
+        drop(self.broker);
         self.stop.send_replace(Phase::Draining);
         self.runtime.block_on(self.serving).unwrap();
     }
@@ -161,9 +163,11 @@ impl Bench {
             };
             (target, Box::pin(service).await.unwrap())
         });
+        let broker = Arc::clone(&service.app.broker);
         let serving = runtime.spawn(service.run(stopped));
         Replica {
             target,
+            broker,
             runtime,
             serving,
             stop,

@@ -8,6 +8,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use stint_broker::clock::Stopwatch;
 use stint_broker::http::listen::phase::Phase;
@@ -112,10 +113,33 @@ fn grants(report: &mut Report, replicas: usize, spot: &Spot, scale: usize) {
         "grants/s, 8 connections each",
         rate,
     );
+    if let [second] = more.as_slice() {
+        let mut waits = first.block_on(followed(&first.broker, &second.broker));
+        waits.sort_by(f64::total_cmp);
+        let name = "2 replicas, ms until the other follows";
+        report.figure(name, "p50", waits[waits.len() / 2]);
+        report.figure(name, "most", waits[waits.len() - 1]);
+    }
     for replica in more {
         replica.stop();
     }
     drop(first.stop());
+}
+
+/// Milliseconds from an entry's receipt at one broker until the other has it, now and then an entry.
+async fn followed(one: &Broker, other: &Broker) -> Vec<f64> {
+    let mut seen = other.ledger.watch_published();
+    let mut waits = Vec::new();
+    for number in 0..100 {
+        tokio::time::sleep(Duration::from_millis(37)).await;
+        let receipt = one.ledger.record(entry(number), None, Vec::new()).await;
+        let seq = receipt.unwrap().seq();
+        let watch = Stopwatch::start();
+        let there = seen.wait_for(|published| published.size > seq).await;
+        drop(there.unwrap());
+        waits.push(watch.elapsed().as_secs_f64() * 1e3);
+    }
+    waits
 }
 
 /// The lines of `[store]`.

@@ -8,6 +8,10 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use stint_audit::What;
+use stint_audit::kind::KeyAdded;
+use stint_audit::note::VerifierKey;
+use stint_audit::receipt::Proof;
 use stint_broker::store::Engine;
 use stint_tests::broker::write_secret;
 use stint_tests::clock::eventually;
@@ -236,6 +240,49 @@ async fn an_epoch_whose_end_is_killed_ends_once() {
         broker.restart().await.unwrap();
         one_epoch_later(&broker).await;
         broker.abandon().await;
+        first.killed
+    })
+    .await;
+}
+
+/// However it was cut off, the same command leaves two keys, and a handover that whoever pinned the old one believes.
+#[tokio::test]
+async fn a_rotation_that_is_killed_hands_over() {
+    if !only_on(Engine::Sqlite, WHY) {
+        return;
+    }
+    at_each(every(7), async |call| {
+        let mut broker = TestBroker::with().real_time().start().await;
+        grant(&broker).await;
+        let old = broker.get("/v1/trust").await.json()["ledger"]["vkey"].clone();
+        let old: VerifierKey = old.as_str().unwrap().parse().unwrap();
+        broker.stop().await;
+        let rotate = ["keys", "rotate", "ledger"];
+        let first = run(&broker, &rotate, Some(call)).await;
+        if call % 2 == 1 {
+            broker.restart().await.unwrap();
+            grant(&broker).await;
+            broker.stop().await;
+        }
+        let again = run(&broker, &rotate, None).await;
+        let done = again.said.contains("two keys sign already");
+        assert!(again.ok || done, "after {call} changes: {}", again.said);
+        let handovers: Vec<_> = std::fs::read_dir(broker.path("keys"))
+            .unwrap()
+            .map(|file| file.unwrap().path())
+            .filter(|path| path.extension().is_some_and(|it| it == "tlog-proof"))
+            .collect();
+        let [handover] = handovers.as_slice() else {
+            panic!("after {call} changes: {handovers:?}");
+        };
+        let proof: Proof = std::fs::read_to_string(handover).unwrap().parse().unwrap();
+        let proven = proof.verify(&[old]).unwrap();
+        let added = matches!(
+            proven.header.what,
+            What::KeyAdded(KeyAdded { vkey: Some(_), .. })
+        );
+        assert!(added, "{:?}", proven.header);
+        goes_on(broker).await;
         first.killed
     })
     .await;

@@ -2,14 +2,15 @@
 //!
 //! A database that was rolled back, or taken away, does not extend it (LEDGER.md §8).
 
-use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio::sync::watch;
 
 use super::Published;
+use crate::durable;
 
 /// Follows the published head, at most one write a second, and once more when the ledger closes.
 #[derive(Debug)]
@@ -32,7 +33,8 @@ impl Pin {
             open = self.published.changed().await.is_ok();
             let note = self.published.borrow_and_update().checkpoint.clone();
             let path = self.path.clone();
-            let written = tokio::task::spawn_blocking(move || write(&path, &note)).await;
+            let written =
+                tokio::task::spawn_blocking(move || durable::replace(&path, note.as_bytes())).await;
             match written.map_err(io::Error::other).and_then(|result| result) {
                 Ok(()) => {}
                 Err(source) => {
@@ -67,19 +69,6 @@ pub(crate) fn read(path: &Path) -> io::Result<Option<String>> {
         Ok(note) => Ok(Some(note)),
         Err(source) if source.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(source) => Err(source),
-    }
-}
-
-/// Temp file, fsync, rename, fsync of the folder: a reader sees the old note or the new one.
-pub(crate) fn write(path: &Path, note: &str) -> io::Result<()> {
-    let temporary = path.with_extension("new");
-    let mut file = File::create(&temporary)?;
-    file.write_all(note.as_bytes())?;
-    file.sync_all()?;
-    fs::rename(&temporary, path)?;
-    match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => File::open(folder)?.sync_all(),
-        _ => Ok(()),
     }
 }
 

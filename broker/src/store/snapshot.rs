@@ -1,6 +1,6 @@
 //! A copy of a whole database in one SQLite file, as of one moment, while others go on writing.
 
-use std::fs::{File, OpenOptions};
+use std::fs::OpenOptions;
 use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
@@ -11,6 +11,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use super::copy::{self, CopyError, Progress};
 use super::engine::{Db, Sql, query, sqlite};
 use super::{Error, Location};
+use crate::durable;
 
 /// Why there is no copy.
 #[derive(Debug, thiserror::Error)]
@@ -72,7 +73,7 @@ pub(crate) async fn snapshot(
             here.close().await.map_err(failed)?;
         }
     }
-    sync(to).map_err(file)
+    durable::sync(to).map_err(file)
 }
 
 /// A database file that is only looked at.
@@ -112,13 +113,4 @@ pub(crate) async fn scrub(db: &mut Db) -> Result<(), sqlx::Error> {
     .fetch_all(db)
     .await
     .map(drop)
-}
-
-/// A file and its name, on disk.
-pub(crate) fn sync(path: &Path) -> io::Result<()> {
-    File::open(path)?.sync_all()?;
-    match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => File::open(folder)?.sync_all(),
-        _ => Ok(()),
-    }
 }

@@ -14,8 +14,8 @@ use serde::{Deserialize, Serialize};
 use stint_audit::{Checkpoint, Digest};
 use thiserror::Error;
 
+use crate::durable;
 use crate::issue::Broker;
-use crate::keyring;
 use crate::ledger::whole::{Whole, WholeError, whole};
 use crate::ledger::{self, Ledger};
 use crate::store::copy::Progress;
@@ -181,10 +181,10 @@ impl What<'_> {
             engine: self.location.engine().word().to_owned(),
             database,
         };
-        keyring::create(&files.checkpoint, 0o600, note.as_bytes())
+        durable::create(&files.checkpoint, 0o600, note.as_bytes())
             .map_err(failed(&files.checkpoint))?;
         let json = serde_json::to_vec_pretty(&manifest).unwrap_or_default();
-        keyring::create(&files.manifest, 0o600, &json).map_err(failed(&files.manifest))?;
+        durable::create(&files.manifest, 0o600, &json).map_err(failed(&files.manifest))?;
         if let Some(above) = dir.parent() {
             File::open(above)
                 .and_then(|above| above.sync_all())

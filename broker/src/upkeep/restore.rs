@@ -14,10 +14,10 @@ use thiserror::Error;
 use self::judge::{Judged, Loss, Origin, judge, judge_backup, read_note};
 use self::place::{is_there, place};
 use crate::config::Config;
+use crate::durable;
 use crate::keyring::Folder;
 use crate::ledger::epoch::{Cause, Current, Turn, TurnError, Turned};
 use crate::ledger::keys::{self, LogKeysError};
-use crate::ledger::pin;
 use crate::ledger::whole::{Whole, WholeError};
 use crate::ledger::witnesses::WatchersError;
 use crate::store::copy::{CopyError, Progress};
@@ -239,7 +239,7 @@ fn pin_down(config: &Config, turned: &Turned) -> Result<(), RestoreError> {
     if path.as_os_str().is_empty() {
         return Ok(());
     }
-    pin::write(path, &turned.checkpoint).map_err(|source| RestoreError::File {
+    durable::replace(path, turned.checkpoint.as_bytes()).map_err(|source| RestoreError::File {
         path: path.clone(),
         source,
     })

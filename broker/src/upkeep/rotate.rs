@@ -16,9 +16,10 @@ use thiserror::Error;
 
 use crate::clock::Clock;
 use crate::config::{Config, SecretError};
-use crate::keyring::{self, Folder};
+use crate::durable;
+use crate::keyring::Folder;
 use crate::ledger::keys::{self, LogKeysError, SigningFile};
-use crate::ledger::{self, epoch};
+use crate::ledger::{self, TileError, epoch};
 use crate::store::trail::{self, BatchRow};
 use crate::store::{self, Store};
 use crate::upkeep::hand::{self, Hand, HandError};
@@ -89,6 +90,9 @@ pub enum RotateError {
     /// It could not be recorded.
     #[error("it could not be recorded")]
     Record(#[from] ledger::Error),
+    /// What is on record cannot be proven.
+    #[error(transparent)]
+    Prove(#[from] TileError),
     /// A secret cannot be read.
     #[error(transparent)]
     Secret(#[from] SecretError),
@@ -119,7 +123,8 @@ pub async fn list(config: &Config) -> Result<Vec<LedgerKey>, RotateError> {
     Ok(files.into_iter().enumerate().map(line).collect())
 }
 
-/// Makes one more key and records it: from the next start on both sign. One that was made and not recorded is taken up.
+/// Makes one more key and records it: from the next start on both sign. Cut off in the middle, it is run again, and goes on
+/// with the key that was made, or recorded and not handed over.
 ///
 /// # Errors
 /// [`RotateError`].
@@ -131,27 +136,28 @@ pub async fn rotate(
     let known = list(config).await?;
     let passphrase = hand::passphrase(config)?;
     let folder = folder(config, passphrase.as_ref());
-    let pending = known.iter().find(|key| key.added.is_none());
-    let file = match pending {
-        Some(key) => key.file.clone(),
-        None if known.len() > 1 => return Err(RotateError::Both),
-        None => keys::add(&folder, epoch_of(config).await?)?,
+    let handed =
+        |key: &VerifierKey, seq| config.keys.dir.join(keys::handover_name(key.name(), seq));
+    let (file, recorded) = match known.as_slice() {
+        [.., key] if key.added.is_none() => (key.file.clone(), None),
+        [_, key] => match key.added {
+            Some((seq, _)) if !handed(&verifier(&key.vkey), seq).exists() => {
+                (key.file.clone(), Some(seq))
+            }
+            _ => return Err(RotateError::Both),
+        },
+        _ => (keys::add(&folder, epoch_of(config).await?)?, None),
     };
     let hand = Hand::open(config, clock).await?;
-    let key = newest(&hand);
-    let added = KeyAdded {
-        key: Digest::of(key.public_key()),
-        not_after: None,
-        usage: KeyUse::Log,
-        vkey: Some(key.to_string()),
+    let key = verifier(hand.ledger.vkey());
+    let proven = match recorded {
+        Some(seq) => prove(&hand, seq).await,
+        None => record_added(&hand, &key, actor).await,
     };
-    let entry = hand::acted(&hand.ledger, added.into(), actor, Map::new());
-    let recorded = hand.ledger.record(entry, None, Vec::new()).await;
-    let recorded = recorded.map(|receipt| (receipt.seq(), receipt.proof_text()));
     hand.close().await;
-    let (seq, proof) = recorded?;
-    let handover = config.keys.dir.join(keys::handover_name(key.name(), seq));
-    keyring::create(&handover, 0o644, proof.as_bytes()).map_err(|source| RotateError::File {
+    let (seq, proof) = proven?;
+    let handover = handed(&key, seq);
+    durable::replace(&handover, proof.as_bytes()).map_err(|source| RotateError::File {
         path: handover.clone(),
         source,
     })?;
@@ -161,6 +167,28 @@ pub async fn rotate(
         vkey: key.to_string(),
         handover,
     })
+}
+
+/// Records that the key signs; its entry, and what proves that under both keys.
+async fn record_added(
+    hand: &Hand,
+    key: &VerifierKey,
+    actor: &str,
+) -> Result<(u64, String), RotateError> {
+    let added = KeyAdded {
+        key: Digest::of(key.public_key()),
+        not_after: None,
+        usage: KeyUse::Log,
+        vkey: Some(key.to_string()),
+    };
+    let entry = hand::acted(&hand.ledger, added.into(), actor, Map::new());
+    let receipt = hand.ledger.record(entry, None, Vec::new()).await?;
+    Ok((receipt.seq(), receipt.proof_text()))
+}
+
+async fn prove(hand: &Hand, seq: u64) -> Result<(u64, String), RotateError> {
+    let proven = hand.ledger.prove(seq).await?;
+    Ok((seq, proven.proof.to_string()))
 }
 
 /// Records that the oldest key signs no more, and puts its file away; `urgent`: why it cannot wait for the overlap to end.
@@ -230,9 +258,9 @@ async fn record_retired(
     Ok(hand.ledger.record(entry, None, Vec::new()).await?.seq())
 }
 
-/// The key in front, as the open ledger has it.
-fn newest(hand: &Hand) -> VerifierKey {
-    match hand.ledger.vkey().parse() {
+/// A key of ours, read back.
+fn verifier(vkey: &str) -> VerifierKey {
+    match vkey.parse() {
         Ok(key) => key,
         // INVARIANT: the ledger's own verifier key was written by the same type.
         Err(_) => std::process::abort(),

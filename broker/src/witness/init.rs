@@ -12,7 +12,8 @@ use thiserror::Error;
 
 use super::store;
 use crate::config::{self, ConfigError, SecretError, SecretRef, WitnessConfig};
-use crate::keyring::{self, Folder, KeyringError};
+use crate::durable;
+use crate::keyring::{Folder, KeyringError};
 
 /// What was made.
 #[derive(Debug)]
@@ -86,7 +87,7 @@ pub async fn init(dir: &Path, name: &str, passphrase: Option<&Path>) -> Result<M
     store::create(&config.db).await?;
     // Last, so that a folder with a config is a whole one.
     let path = dir.join("witness.toml");
-    keyring::create(&path, 0o640, text.as_bytes()).map_err(write(&path))?;
+    durable::create(&path, 0o640, text.as_bytes()).map_err(write(&path))?;
     Ok(Made {
         config: path,
         vkey: key.public().to_string(),

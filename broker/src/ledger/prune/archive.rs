@@ -12,7 +12,7 @@ use stint_audit::trust::Trust;
 use stint_audit::verify::{Options, State, Verdict, verify};
 use zip::ZipArchive;
 
-use crate::store::snapshot;
+use crate::durable;
 use crate::upkeep::backup;
 
 /// Writes `bundle` beside the new file `path` and verifies what lies there then; its hash. What does not verify is not
@@ -38,7 +38,7 @@ pub(super) fn write(
         .open(&partial)?;
     let written = io::copy(&mut bundle, &mut file).and_then(|_| {
         file.flush()?;
-        snapshot::sync(&partial)?;
+        durable::sync(&partial)?;
         drop(check(&partial, vkeys, now)?);
         // It is evidence from here on.
         fs::set_permissions(&partial, fs::Permissions::from_mode(0o400))?;
@@ -62,7 +62,7 @@ pub(super) fn settle(path: &Path, archive: &Digest) -> io::Result<()> {
         return Err(io::Error::other(text));
     }
     fs::rename(&partial, path)?;
-    snapshot::sync(path)
+    durable::sync(path)
 }
 
 fn partial(path: &Path) -> PathBuf {

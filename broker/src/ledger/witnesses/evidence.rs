@@ -7,7 +7,7 @@ use stint_audit::Digest;
 use stint_audit::tree::{Frontier, verify_consistency};
 
 use super::client::Held;
-use crate::keyring;
+use crate::durable;
 use crate::ledger::Tiles;
 use crate::store::trail;
 use crate::store::{self, Store};
@@ -98,7 +98,7 @@ pub(in crate::ledger) fn keep(pin: Option<&Path>, held: &Held, ours: &str) {
     let witness: String = held.witness.chars().map(safe).take(64).collect();
     for (side, text) in [("theirs", held.note.as_str()), ("ours", ours)] {
         let path = beside(pin, &format!("diverged-{witness}-{size}.{side}"));
-        match keyring::create(&path, 0o644, text.as_bytes()) {
+        match durable::create(&path, 0o644, text.as_bytes()) {
             Ok(()) => tracing::error!(path = %path.display(), "evidence of two heads was kept"),
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
             Err(error) => tracing::error!(%error, path = %path.display(), "evidence was not kept"),

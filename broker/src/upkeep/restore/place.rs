@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use super::RestoreError;
 use super::judge::{Judged, Origin, judge};
 use crate::config::Config;
+use crate::durable;
 use crate::keyring::Folder;
 use crate::store::copy::{self, CopyError, Progress};
 use crate::store::snapshot;
@@ -84,9 +85,9 @@ async fn place_file(to: &Path, from: &Path) -> Result<(), RestoreError> {
     store::upgrade(&location, &mut db).await?;
     let closed = db.close().await;
     closed.map_err(|source| store::Error::database(&location, source))?;
-    snapshot::sync(&partial).map_err(failed(&partial))?;
+    durable::sync(&partial).map_err(failed(&partial))?;
     fs::rename(&partial, to).map_err(failed(to))?;
-    snapshot::sync(to).map_err(failed(to))
+    durable::sync(to).map_err(failed(to))
 }
 
 /// A journal of a database.
