@@ -4,6 +4,8 @@
 //! Files are sealed by the passphrase if there is one, readable by their owner alone, and never
 //! overwritten. The highest N is in use.
 
+mod next;
+
 use std::fmt;
 use std::fs::{self, DirBuilder};
 use std::io;
@@ -24,6 +26,8 @@ use zeroize::Zeroizing;
 
 use crate::config::{KeyFile, Secret, SecretError};
 use crate::{durable, random};
+
+pub(crate) use next::Signing;
 
 /// A folder of keys, and what opens them.
 pub struct Folder<'a> {
@@ -109,6 +113,11 @@ pub enum KeyringError {
     /// The folder lacks a file.
     #[error("`{0}` is missing: `stintd init` makes it")]
     Missing(PathBuf),
+    /// Keys that were made to replace others, and are not in place.
+    #[error(
+        "`{0}` is there: a new CA was not finished; `stintd keys replace ca` again brings it to its end"
+    )]
+    Unfinished(PathBuf),
     /// A key is not of its sort.
     #[error("`{path}` does not hold such a key")]
     Sort {
@@ -138,11 +147,7 @@ impl Folder<'_> {
             path: self.dir.to_owned(),
             source,
         })?;
-        let root = issuer::new_root(what.trust_domain, now, ROOT_DAYS)?;
-        self.write("root.key", &root.key)?;
-        self.write_open("root.pem", root.certificate_pem.as_bytes())?;
-        self.create_issuing(1, what, (&root.certificate_pem, &root.key), now)?;
-        self.write("jwt-1.key", &software::generate(what.jwt)?)?;
+        self.create_authority(what, (1, 1), now)?;
         self.write("ledger.key", &*software::generate_seed()?)?;
         self.write("secret.key", &random::bytes::<32>())
     }
@@ -153,6 +158,9 @@ impl Folder<'_> {
     /// # Errors
     /// [`KeyringError`] names the file.
     pub fn open(&self, what: Authority<'_>, now: Timestamp) -> Result<Keyring, KeyringError> {
+        if self.dir.join(NEXT).exists() {
+            return Err(KeyringError::Unfinished(self.dir.join(NEXT)));
+        }
         let root = self.text("root.pem")?;
         let mut number = self.newest("issuing-", &[".key", ".pem"])?;
         let mut issuing = self.issuing(number, &root, what)?;
@@ -187,6 +195,20 @@ impl Folder<'_> {
             pseudonyms: derive(&secret, b"stint/pseudonym/v1"),
             mac: derive(&secret, b"stint/mac/v1"),
         })
+    }
+
+    /// Root, issuing CA and token key, the last of these two with the numbers; the token key last of all.
+    fn create_authority(
+        &self,
+        what: Authority<'_>,
+        (issuing, jwt): (u32, u32),
+        now: Timestamp,
+    ) -> Result<(), KeyringError> {
+        let root = issuer::new_root(what.trust_domain, now, ROOT_DAYS)?;
+        self.write("root.key", &root.key)?;
+        self.write_open("root.pem", root.certificate_pem.as_bytes())?;
+        self.create_issuing(issuing, what, (&root.certificate_pem, &root.key), now)?;
+        self.write(&format!("jwt-{jwt}.key"), &software::generate(what.jwt)?)
     }
 
     fn create_issuing(
@@ -369,6 +391,10 @@ impl fmt::Debug for Folder<'_> {
     }
 }
 
+/// The folder in which keys wait that are to replace those in use.
+const NEXT: &str = "next";
+/// Behind the name of a file that is used no more.
+pub(crate) const RETIRED: &str = ".retired";
 /// Ten years: as long as relying parties keep an anchor.
 const ROOT_DAYS: u32 = 3_650;
 const DAY_S: u32 = 86_400;

@@ -14,6 +14,7 @@ pub(crate) mod read;
 pub mod backup;
 pub mod hand;
 pub mod recover;
+pub mod replace;
 pub mod restore;
 pub mod rotate;
 

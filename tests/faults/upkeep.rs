@@ -288,6 +288,46 @@ async fn a_rotation_that_is_killed_hands_over() {
     .await;
 }
 
+/// The folder of keys is the old one, or says what to run; then it is the new one, and each key is on record once.
+#[tokio::test]
+async fn a_ca_that_is_replaced_and_killed_is_replaced_once() {
+    if !only_on(Engine::Sqlite, WHY) {
+        return;
+    }
+    at_each(every(14), async |call| {
+        let mut broker = TestBroker::with().real_time().start().await;
+        grant(&broker).await;
+        broker.stop().await;
+        let replace = ["keys", "replace", "ca", "--reason", "a theft"];
+        let first = run(&broker, &replace, Some(call)).await;
+        if call % 2 == 1 {
+            starts_or_says(&mut broker, &["`stintd keys replace ca` again"]).await;
+        }
+        let again = run(&broker, &replace, None).await;
+        assert!(again.ok, "after {call} changes: {}", again.said);
+        broker.restart().await.unwrap();
+        grant(&broker).await;
+        let export = broker.export().await;
+        for usage in ["ca", "jwt"] {
+            let of = |kind: &str| {
+                let entries = export.of(kind);
+                let keys = entries.iter().map(|it| it.header["what"].clone());
+                let keys = keys.filter(|what| what["use"] == usage);
+                let mut keys: Vec<_> = keys.map(|what| what["key"].to_string()).collect();
+                keys.sort();
+                keys
+            };
+            let (added, mut retired) = (of("key_added"), of("key_retired"));
+            assert_eq!(added.len(), retired.len() + 1, "after {call} changes");
+            retired.dedup();
+            assert_eq!(added.len(), retired.len() + 1, "after {call} changes");
+        }
+        broker.abandon().await;
+        first.killed
+    })
+    .await;
+}
+
 /// The log in use is the only one after the first, which it names.
 async fn one_epoch_later(broker: &TestBroker) {
     let logs = "SELECT count(*) FROM ledger_head";

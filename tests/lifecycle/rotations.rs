@@ -1,8 +1,15 @@
-//! `stintd keys`: one key of the log takes over from another, and nobody who pinned the old one is left behind.
+//! `stintd keys`: one key of the log takes over from another, and nobody who pinned the old one is left behind; another CA
+//! leaves everybody behind, which is what it is for.
 
+use std::collections::BTreeSet;
+use std::process::Command;
+
+use serde_json::Value;
 use stint_audit::Checkpoint;
+use stint_tests::TestBroker;
+use stint_wire::{Credential, Granted};
 
-use crate::scene::{broker, grant, keep, stintd, vkey};
+use crate::scene::{STAGING, broker, grant, keep, stintd, vkey};
 
 #[tokio::test]
 async fn a_new_key_takes_over_and_the_old_one_hands_over() {
@@ -69,4 +76,115 @@ async fn a_new_key_takes_over_and_the_old_one_hands_over() {
         "left on a laptop"
     );
     broker.finish().await;
+}
+
+async fn certified(broker: &TestBroker) -> Granted {
+    let asking = broker.ci("acme/web").ask("deploy", STAGING);
+    asking.x509().await.granted()
+}
+
+/// Whether openssl follows a certificate to a root.
+fn leads_to(granted: &Granted, root: &str) -> bool {
+    let Credential::X509 {
+        certificate, chain, ..
+    } = &granted.credential
+    else {
+        unreachable!("a certificate was asked for")
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+    write("root.pem", root);
+    write("chain.pem", &chain.concat());
+    write("leaf.pem", certificate);
+    let mut openssl = Command::new("openssl");
+    openssl.args(["verify", "-x509_strict", "-CAfile", "root.pem"]);
+    openssl.args(["-untrusted", "chain.pem", "leaf.pem"]);
+    let said = openssl.current_dir(folder.path()).output().unwrap();
+    said.status.success()
+}
+
+async fn kids(broker: &TestBroker) -> BTreeSet<String> {
+    let keys = broker.get("/oauth2/jwks").await.json()["keys"].take();
+    let keys: Vec<Value> = serde_json::from_value(keys).unwrap();
+    keys.iter().map(|key| key["kid"].to_string()).collect()
+}
+
+/// The keys that entries of a kind name, by their use.
+async fn named(broker: &TestBroker, kind: &str) -> BTreeSet<String> {
+    let entries = broker.export().await.of(kind);
+    let what = entries.iter().map(|entry| &entry.header["what"]);
+    let ours = what.filter(|what| ["ca", "jwt"].contains(&what["use"].as_str().unwrap()));
+    ours.map(|what| format!("{} {}", what["use"], what["key"]))
+        .collect()
+}
+
+#[tokio::test]
+async fn another_ca_is_another_root() {
+    let mut broker = broker().await;
+    let old = certified(&broker).await;
+    let (old_root, old_kids) = (
+        broker.get("/v1/trust/bundle").await.text(),
+        kids(&broker).await,
+    );
+    let old_keys = named(&broker, "key_added").await;
+    assert!(leads_to(&old, &old_root));
+    broker.stop().await;
+    stintd(&broker, &["keys", "replace", "ca"])
+        .await
+        .refused("--reason");
+    let replace = [
+        "keys",
+        "replace",
+        "ca",
+        "--reason",
+        "the machine was stolen",
+    ];
+    let said = stintd(&broker, &replace).await.ok();
+    for word in [
+        "issuing-1.key.retired",
+        "jwt-1.key.retired",
+        "root-1.key.retired",
+    ] {
+        assert!(said.contains(word), "{said}");
+        assert!(broker.path("keys").join(word).exists());
+    }
+
+    broker.restart().await.unwrap();
+    let new = certified(&broker).await;
+    let root = broker.get("/v1/trust/bundle").await.text();
+    let shown = broker.get("/v1/trust").await.json();
+    assert!(
+        said.contains(shown["root_fingerprint"].as_str().unwrap()),
+        "{said}"
+    );
+    assert!(leads_to(&new, &root));
+    assert!(
+        !leads_to(&old, &root),
+        "the old certificate under the new root"
+    );
+    assert!(
+        !leads_to(&new, &old_root),
+        "the new certificate under the old root"
+    );
+    assert!(kids(&broker).await.is_disjoint(&old_kids));
+    assert_eq!(named(&broker, "key_retired").await, old_keys);
+    assert_eq!(named(&broker, "key_added").await.len(), 4);
+    let retired = broker.export().await.of("key_retired");
+    assert!(
+        retired
+            .iter()
+            .all(|it| it.body["what"]["reason"] == "the machine was stolen")
+    );
+
+    // And once more: nothing is overwritten.
+    broker.stop().await;
+    let said = stintd(&broker, &replace).await.ok();
+    assert!(said.contains("root-2.key.retired"), "{said}");
+    broker.restart().await.unwrap();
+    assert_eq!(named(&broker, "key_retired").await.len(), 4);
+    assert!(!leads_to(
+        &new,
+        &broker.get("/v1/trust/bundle").await.text()
+    ));
+    broker.abandon().await;
 }

@@ -13,7 +13,7 @@ use stint_audit::note::{KeyError, VerifierKey};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-use crate::keyring::{Folder, KeyringError};
+use crate::keyring::{Folder, KeyringError, RETIRED};
 use crate::random;
 
 /// Keys of one epoch, open.
@@ -136,7 +136,7 @@ pub(crate) fn add(folder: &Folder<'_>, epoch: u64) -> Result<String, LogKeysErro
 
 /// Renames a file, so that it signs no more.
 pub(crate) fn retire(folder: &Folder<'_>, name: &str) -> Result<PathBuf, LogKeysError> {
-    let path = folder.dir.join(format!("{name}.retired"));
+    let path = folder.dir.join(format!("{name}{RETIRED}"));
     let failed = |source| LogKeysError::Folder {
         path: path.clone(),
         source,
@@ -240,8 +240,6 @@ fn file_name(epoch: u64, number: u32) -> String {
 fn subject_name(epoch: u64) -> String {
     format!("subject-{epoch}.key")
 }
-
-const RETIRED: &str = ".retired";
 
 #[cfg(test)]
 mod tests {

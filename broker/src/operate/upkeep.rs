@@ -17,8 +17,9 @@ use stint_broker::ledger::prune;
 use stint_broker::store::Location;
 use stint_broker::upkeep::hand::Hand;
 use stint_broker::upkeep::recover::{self, Recovered};
+use stint_broker::upkeep::replace::Replaced;
 use stint_broker::upkeep::restore::{self, Accepted};
-use stint_broker::upkeep::{backup, rotate};
+use stint_broker::upkeep::{backup, replace, rotate};
 
 use super::{ConfigFile, UNREACHABLE, USAGE};
 use crate::say;
@@ -54,7 +55,7 @@ pub(crate) struct Restore {
     file: ConfigFile,
 }
 
-/// Look at the ledger's keys, or let one take over from another. The broker is stopped.
+/// Look at the keys, or let one take over from another. The broker is stopped.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Keys {
     /// Print which keys sign the ledger.
@@ -66,6 +67,16 @@ pub(crate) enum Keys {
     Rotate {
         /// Whose.
         what: Whose,
+        #[command(flatten)]
+        file: ConfigFile,
+    },
+    /// Make others at once, with no overlap: after a theft, or a loss whose credentials may not be waited out.
+    Replace {
+        /// What.
+        what: Anew,
+        /// Why; it goes into the ledger with your user id.
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
         #[command(flatten)]
         file: ConfigFile,
     },
@@ -89,6 +100,13 @@ pub(crate) enum Keys {
 pub(crate) enum Whose {
     /// The ledger's.
     Ledger,
+}
+
+/// What is made anew.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum Anew {
+    /// The root, the issuing CA, and the key that tokens are signed with.
+    Ca,
 }
 
 /// Erase bodies of the ledger, or end its epoch.
@@ -297,6 +315,16 @@ pub(crate) async fn keys(command: Keys) -> anyhow::Result<ExitCode> {
                 made.handover.display()
             ));
         }
+        Keys::Replace {
+            what: Anew::Ca,
+            reason,
+            file,
+        } => {
+            anyhow::ensure!(is_line(&reason), LINE);
+            let config = Config::load(&file.config)?.config;
+            let made = replace::replace(&config, clock, &actor, &reason);
+            replaced(&Box::pin(made).await?);
+        }
         Keys::Retire {
             what: Whose::Ledger,
             reason,
@@ -316,6 +344,27 @@ pub(crate) async fn keys(command: Keys) -> anyhow::Result<ExitCode> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn replaced(made: &Replaced) {
+    let recorded = match (made.entries.first(), made.entries.last()) {
+        (Some(first), Some(last)) => format!("entries {first}-{last} say so"),
+        _ => "a run before this one recorded it".to_owned(),
+    };
+    let away: Vec<_> = made
+        .retired
+        .iter()
+        .filter_map(|path| path.file_name()?.to_str())
+        .collect();
+    say(&format!(
+        "ok        another CA and another key for tokens sign from the next start on; {recorded}\n\
+         root      {}\n\
+         away      {}: destroy them on every replica\n\
+         next      copy the key files to every replica and start them; then, to everybody who verifies: the new root\n          \
+         (`GET /v1/trust/bundle`) instead of the old one, and to clients its fingerprint",
+        made.fingerprint,
+        away.join(" "),
+    ));
 }
 
 /// `stintd ledger …`.

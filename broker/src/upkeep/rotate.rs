@@ -3,7 +3,7 @@
 //! For a time both keys sign every checkpoint. Whoever pinned the old one is handed over to the new one by a proof that
 //! both signed: the entry that adds it, under a checkpoint with both signatures.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -113,10 +113,10 @@ pub async fn list(config: &Config) -> Result<Vec<LedgerKey>, RotateError> {
     let on_record = on_record(&found.store).await?;
     let newest = files.len().saturating_sub(1);
     let line = |(at, file): (usize, SigningFile)| LedgerKey {
-        vkey: file.public.to_string(),
         added: on_record
-            .get(&file.public.to_string())
+            .get(&(KeyUse::Log, Digest::of(file.public.public_key())))
             .map(|it| (it.seq, it.ts)),
+        vkey: file.public.to_string(),
         file: file.name,
         newest: at == newest,
     };
@@ -216,7 +216,9 @@ pub async fn retire(
     let folder = folder(config, passphrase.as_ref());
     let hand = Hand::open(config, clock).await?;
     let on_record = on_record(&hand.store).await?;
-    let said = on_record.get(&old.vkey).and_then(|it| it.retired);
+    let key = Digest::of(verifier(&old.vkey).public_key());
+    let said = on_record.get(&(KeyUse::Log, key));
+    let said = said.and_then(|it| it.retired);
     let recorded = match said {
         // Recorded before, and cut off before the file went.
         Some(seq) => Ok(seq),
@@ -235,10 +237,8 @@ async fn record_retired(
     urgent: Option<&str>,
     actor: &str,
 ) -> Result<u64, ledger::Error> {
-    let key = old.vkey.parse::<VerifierKey>();
-    let key = key.map_err(|error| ledger::Error::Form(error.to_string()))?;
     let retired = KeyRetired {
-        key: Digest::of(key.public_key()),
+        key: Digest::of(verifier(&old.vkey).public_key()),
         not_after: None,
         of: old.added.map_or(0, |(seq, _)| seq),
         usage: KeyUse::Log,
@@ -287,16 +287,18 @@ fn folder<'c>(
     }
 }
 
-/// What the log says of one of its keys.
-struct OnRecord {
-    seq: u64,
-    ts: u64,
-    retired: Option<u64>,
+/// What the log says of one of our keys.
+pub(super) struct OnRecord {
+    pub(super) seq: u64,
+    pub(super) ts: u64,
+    pub(super) retired: Option<u64>,
 }
 
-/// The log's own keys, by verifier key.
-async fn on_record(store: &Store) -> Result<BTreeMap<String, OnRecord>, store::Error> {
-    let mut keys = BTreeMap::new();
+/// The keys that the log names, by their use and the hash of the public key.
+pub(super) async fn on_record(
+    store: &Store,
+) -> Result<HashMap<(KeyUse, Digest), OnRecord>, store::Error> {
+    let mut keys = HashMap::new();
     let mut next = 0;
     loop {
         let page = store.batches(trail::signed(next), i64::MAX, PAGE).await?;
@@ -307,23 +309,19 @@ async fn on_record(store: &Store) -> Result<BTreeMap<String, OnRecord>, store::E
             .filter(|(seq, _)| *seq >= began)
         {
             next = seq + 1;
-            if !is_about_a_log_key(bytes) {
+            if !is_about_a_key(bytes) {
                 continue;
             }
             let Ok(Header { what, ts, .. }) = Header::parse(bytes) else {
                 continue;
             };
             match what {
-                What::KeyAdded(KeyAdded {
-                    vkey: Some(vkey), ..
-                }) => {
+                What::KeyAdded(KeyAdded { usage, key, .. }) => {
                     let retired = None;
-                    keys.insert(vkey, OnRecord { seq, ts, retired });
+                    keys.insert((usage, key), OnRecord { seq, ts, retired });
                 }
-                What::KeyRetired(KeyRetired {
-                    vkey: Some(vkey), ..
-                }) => {
-                    if let Some(key) = keys.get_mut(&vkey) {
+                What::KeyRetired(KeyRetired { usage, key, .. }) => {
+                    if let Some(key) = keys.get_mut(&(usage, key)) {
                         key.retired = Some(seq);
                     }
                 }
@@ -337,8 +335,8 @@ async fn on_record(store: &Store) -> Result<BTreeMap<String, OnRecord>, store::E
 }
 
 /// Canonical JSON has one spelling.
-fn is_about_a_log_key(header: &[u8]) -> bool {
-    memchr::memmem::find(header, br#""use":"log""#).is_some()
+fn is_about_a_key(header: &[u8]) -> bool {
+    memchr::memmem::find(header, br#""kind":"key_"#).is_some()
 }
 
 /// How long both keys sign: 30 days (LEDGER.md §12).

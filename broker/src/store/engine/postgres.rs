@@ -1,7 +1,7 @@
 //! PostgreSQL: one server, any number of brokers; every connection proves that a commit is durable before it is used.
 //!
 //! No session state is relied on but the readers' settings, which only make them safer: limits of the writer travel with
-//! each transaction, so a pooler in transaction mode is fine (LEDGER.md §7).
+//! each transaction (LEDGER.md §7). What a pooler must let through: docs/postgres.md.
 
 use std::fmt;
 use std::time::Duration;
