@@ -16,6 +16,17 @@ pub(crate) fn python(script: &str) -> Command {
     interpreter("python", script)
 }
 
+/// A program of this folder, by Debian's Go and the packages that Debian has for it; what is compiled lies in `target`.
+pub(crate) fn go(program: &str) -> Command {
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
+    let mut command = Command::new("/usr/bin/go");
+    command.env("GO111MODULE", "off");
+    command.env("GOPATH", "/usr/share/gocode");
+    command.env("GOCACHE", target.join("interop/go"));
+    command.arg("run").arg(here(program));
+    command
+}
+
 /// A Python module that is a program.
 pub(crate) fn module(name: &str) -> Command {
     let mut command = bare("python");

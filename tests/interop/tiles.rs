@@ -1,4 +1,5 @@
-//! Our tiles before PyPI `aics-tlog` and `tlog-scales`, two log clients of two other authors; our bytes before `rfc8785`.
+//! Our tiles before PyPI `aics-tlog` and `tlog-scales`, two log clients of two other authors, and before the code that Go's
+//! checksum database is read with; our bytes before `rfc8785`.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -75,6 +76,16 @@ impl Exported {
         foreign::run(&mut command, "")
     }
 
+    /// `golang.org/x/mod/sumdb` on these tiles and leaves.
+    fn sumdb(&self) -> Said {
+        let mut command = foreign::go("sumdb.go");
+        command.arg(self.at("log")).arg(&self.vkey).arg(&self.kept);
+        for (seq, leaf) in &self.leaves {
+            command.arg(seq.to_string()).arg(leaf);
+        }
+        foreign::run(&mut command, "")
+    }
+
     /// `tlog-tiles VERB` on these tiles.
     fn scales(&self, verb: &[&str], index: u64) -> Said {
         let mut command = program("tlog-tiles");
@@ -124,6 +135,39 @@ async fn two_foreign_clients_read_our_tiles() {
             "{seq}: {said:?}"
         );
     }
+    broker.finish().await;
+}
+
+/// The reference of signed notes, checkpoints and tiles: signature, growth, inclusion; and not one bit less.
+#[tokio::test(flavor = "multi_thread")]
+async fn gos_checksum_database_reads_our_tiles() {
+    let broker = TestBroker::start().await;
+    let exported = Exported::of(&broker).await;
+    let said = exported.sumdb();
+    assert!(
+        said.ok && said.out.starts_with("it.stint/ledger "),
+        "{said:?}"
+    );
+    let size = std::fs::read_to_string(exported.at("log/checkpoint")).unwrap();
+    let size = size.lines().nth(1).unwrap().to_owned();
+    assert!(said.out.trim_end().ends_with(&size), "{said:?}");
+
+    let (_, leaf) = &exported.leaves[1];
+    for path in [
+        &exported.at("log/tile/0/000"),
+        &exported.at("log/checkpoint"),
+        &exported.kept,
+        leaf,
+    ] {
+        let whole = std::fs::read(path).unwrap();
+        let mut spoiled = whole.clone();
+        spoiled[3 * 32] ^= 1;
+        std::fs::write(path, &spoiled).unwrap();
+        let said = exported.sumdb();
+        assert!(!said.ok, "{}: {said:?}", path.display());
+        std::fs::write(path, &whole).unwrap();
+    }
+    assert!(exported.sumdb().ok);
     broker.finish().await;
 }
 
