@@ -80,7 +80,7 @@ fn main() {
             .skip_while(|word| word != "--entries")
             .nth(1);
         let entries = entries.map_or(1_000_000, |entries| entries.parse().unwrap());
-        growth::measure(&mut report, entries, scale);
+        growth::measure(&mut report, entries / u64::try_from(scale).unwrap(), scale);
         return;
     }
 

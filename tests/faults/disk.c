@@ -10,7 +10,7 @@
  *   kill N      the process is killed before the Nth write, sync or cut from now on
  *   tear N      the same, when half of that write is done
  *   halt N      the process is killed before the Nth change of any file of the folder that $STINT_DISK is in: whatever
- *               is made, written, synced, cut, renamed or removed there
+ *               is made, written, synced, cut, linked, renamed or removed there
  *
  * With $STINT_TRACE it keeps a record of what became of each file, one record a call: letter (w write, t truncate,
  * s sync), file (d database, w log), offset and length as 8 bytes each, little-endian, and what was written. */
@@ -43,6 +43,9 @@ static int (*real_ftruncate)(int, off_t);
 static int (*real_open)(const char *, int, ...);
 static int (*real_rename)(const char *, const char *);
 static int (*real_unlink)(const char *);
+static int (*real_linkat)(int, const char *, int, const char *, int);
+static int (*real_unlinkat)(int, const char *, int);
+static int (*real_rmdir)(const char *);
 static int (*real_mkdir)(const char *, mode_t);
 static int (*real_chmod)(const char *, mode_t);
 static ssize_t (*real_copy)(int, off_t *, int, off_t *, size_t, unsigned);
@@ -58,6 +61,9 @@ __attribute__((constructor)) static void find(void) {
     real_open = dlsym(RTLD_NEXT, "open64");
     real_rename = dlsym(RTLD_NEXT, "rename");
     real_unlink = dlsym(RTLD_NEXT, "unlink");
+    real_linkat = dlsym(RTLD_NEXT, "linkat");
+    real_unlinkat = dlsym(RTLD_NEXT, "unlinkat");
+    real_rmdir = dlsym(RTLD_NEXT, "rmdir");
     real_mkdir = dlsym(RTLD_NEXT, "mkdir");
     real_chmod = dlsym(RTLD_NEXT, "chmod");
     real_copy = dlsym(RTLD_NEXT, "copy_file_range");
@@ -290,6 +296,26 @@ int rename(const char *from, const char *to) {
 int unlink(const char *name) {
     met(name);
     return real_unlink(name);
+}
+
+int linkat(int from, const char *old, int to, const char *name, int flags) {
+    met(name);
+    return real_linkat(from, old, to, name, flags);
+}
+
+/* The names are within a folder that is open. */
+int unlinkat(int folder, const char *name, int flags) {
+    if (name[0] == '/') {
+        met(name);
+    } else {
+        met_by(folder);
+    }
+    return real_unlinkat(folder, name, flags);
+}
+
+int rmdir(const char *name) {
+    met(name);
+    return real_rmdir(name);
 }
 
 int mkdir(const char *name, mode_t mode) {

@@ -3,11 +3,9 @@
 use std::collections::BTreeSet;
 
 use serde_json::json;
-use sqlx::postgres::{PgListener, PgPoolOptions};
 use stint_tests::clock::eventually;
-use stint_tests::database::number;
-use stint_tests::postgres::SERVICE;
-use stint_tests::together;
+use stint_tests::database::cell;
+use stint_tests::{TestBroker, together};
 
 use crate::common::{STAGING, broker, grant};
 
@@ -101,41 +99,52 @@ async fn a_replica_that_is_gone_is_not_missed() {
     a.finish().await;
 }
 
-/// Each batch says whose it is to whoever listens, each broker listens to the others, and does so again after it was cut
+/// The connections that listen, by process.
+async fn listening(broker: &TestBroker) -> Vec<u8> {
+    let sql = "SELECT convert_to(coalesce(string_agg(pid::text, ' ' ORDER BY pid), ''), 'UTF8') FROM pg_stat_activity
+               WHERE datname = current_database() AND query = 'LISTEN \"stint_head\"'";
+    cell(&broker.database(), sql).await
+}
+
+/// How often a broker was woken.
+async fn woken(broker: &TestBroker) -> u64 {
+    let text = broker.operator("GET", "/metrics").await.text();
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix("stint_ledger_woken_total "));
+    line.unwrap().parse().unwrap()
+}
+
+/// Each batch says whose it is, each broker is woken by the others' and not by its own, and listens again after it was cut
 /// off. What is heard only saves waiting for the poll, so all of it may fail.
 #[tokio::test]
 async fn brokers_wake_each_other() {
     let (a, spot) = broker().await;
     let b = a.replica("b").await.unwrap();
-    let file = a.database();
-    let listening = async || {
-        let sql = "SELECT count(*) FROM pg_stat_activity
-                   WHERE datname = current_database() AND query = 'LISTEN \"stint_head\"'";
-        number(&file, sql).await == 2
-    };
-    eventually("both listen", listening).await;
+    let two = async || listening(&a).await.split(|byte| *byte == b' ').count() == 2;
+    eventually("both listen", two).await;
+    grant(&a).await;
+    eventually("b is woken", async || woken(&b).await > 0).await;
+    let before = woken(&a).await;
+    grant(&a).await;
+    // Its own head, which it knows: whatever woke it since was of b, which wrote no entry.
+    assert_eq!(woken(&a).await, before);
+    grant(&b).await;
+    eventually("a is woken", async || woken(&a).await > before).await;
 
-    let pool = PgPoolOptions::new().max_connections(1);
-    let pool = pool.connect_with(spot.options(SERVICE)).await.unwrap();
-    let mut listener = PgListener::connect_with(&pool).await.unwrap();
-    listener.listen("stint_head").await.unwrap();
-    for broker in [&a, &b] {
-        grant(broker).await;
-    }
-    let mut heard = BTreeSet::new();
-    while heard.len() < 2 {
-        heard.insert(listener.recv().await.unwrap().payload().to_owned());
-    }
-    assert_eq!(heard.into_iter().collect::<Vec<_>>(), ["a", "b"]);
-    drop(listener);
-
+    let first = listening(&a).await;
     spot.tell(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
          WHERE datname = current_database() AND query LIKE 'LISTEN%'",
     )
     .await;
+    eventually("both listen again", async || {
+        two().await && listening(&a).await != first
+    })
+    .await;
+    let before = woken(&b).await;
     grant(&a).await;
-    eventually("both listen again", listening).await;
+    eventually("b is woken again", async || woken(&b).await > before).await;
     b.finish().await;
     a.finish().await;
 }

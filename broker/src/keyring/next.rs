@@ -2,7 +2,7 @@
 
 use std::fs::{self, DirBuilder};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use data_encoding::HEXLOWER;
@@ -12,6 +12,7 @@ use stint_audit::Digest;
 use stint_ca::signer::software::SoftwareSigner;
 use stint_ca::signer::{Algorithm, Signer as _};
 use stint_policy::Timestamp;
+use zeroize::Zeroizing;
 
 use super::{Authority, Folder, KeyringError, NEXT, RETIRED};
 use crate::durable;
@@ -28,135 +29,134 @@ pub(crate) struct Signing {
 }
 
 impl Folder<'_> {
-    /// What signs by this folder; tokens by `jwt`.
-    ///
-    /// # Errors
-    /// [`KeyringError`] names the file.
-    pub(crate) fn signing(&self, jwt: Algorithm) -> Result<Signing, KeyringError> {
+    /// What signs by this folder.
+    fn signing(&self) -> Result<Signing, KeyringError> {
         let root = CertificateDer::from_pem_slice(self.text("root.pem")?.as_bytes());
         let root = root.map_err(|_source| KeyringError::Sort {
             path: self.dir.join("root.pem"),
         })?;
         let issuing = self.newest("issuing-", &[".key", ".pem"])?;
-        let public = |name: String, algorithm| {
-            let signer = SoftwareSigner::from_pkcs8(algorithm, &self.read(&name)?)?;
-            Ok::<_, KeyringError>(Digest::of(signer.public_key_spki()))
-        };
-        let token = format!("jwt-{}.key", self.newest("jwt-", &[".key"])?);
+        let jwt = self.newest("jwt-", &[".key"])?;
         Ok(Signing {
-            certificates: public(format!("issuing-{issuing}.key"), Algorithm::Es256)?,
-            tokens: public(token, jwt)?,
+            certificates: self.public(&format!("issuing-{issuing}.key"))?,
+            tokens: self.public(&format!("jwt-{jwt}.key"))?,
             fingerprint: HEXLOWER.encode(Digest::of(&root).as_bytes()),
         })
     }
 
-    /// What waits to be put in place, if anything does.
-    ///
-    /// # Errors
-    /// [`KeyringError`] names the file.
-    pub(crate) fn next(&self, jwt: Algorithm) -> Result<Option<Signing>, KeyringError> {
-        let dir = self.dir.join(NEXT);
-        dir.is_dir().then(|| self.at(&dir).signing(jwt)).transpose()
+    /// SHA-256 of a key's SPKI, whatever it signs by: the config may have changed since it was made.
+    fn public(&self, name: &str) -> Result<Digest, KeyringError> {
+        let key = self.read(name)?;
+        let mut signers = [Algorithm::Es256, Algorithm::Ed25519]
+            .into_iter()
+            .filter_map(|algorithm| SoftwareSigner::from_pkcs8(algorithm, &key).ok());
+        let signer = signers.next().ok_or_else(|| KeyringError::Sort {
+            path: self.dir.join(name),
+        })?;
+        Ok(Digest::of(signer.public_key_spki()))
     }
 
-    /// Makes what is to replace root, issuing CA and token key, whole or not at all, and leaves what is in use alone.
+    /// Root, issuing CA and token key that wait to be put in place, or are made now, whole or not at all. What is in use is
+    /// left alone. Nothing, if those that were made last are in place, and only what they were made in was left.
     ///
     /// # Errors
     /// [`KeyringError`] names the file.
-    pub(crate) fn make_next(
+    pub(crate) fn next(
         &self,
         what: Authority<'_>,
         now: Timestamp,
-    ) -> Result<Signing, KeyringError> {
-        let begun = self.dir.join(BEGUN);
+    ) -> Result<Option<Signing>, KeyringError> {
+        let [dir, begun, done] = [NEXT, BEGUN, DONE].map(|name| self.dir.join(name));
+        if dir.exists() {
+            return self.at(&dir).signing().map(Some);
+        }
+        if done.exists() {
+            self.clear(&done)?;
+            return Ok(None);
+        }
         self.clear(&begun)?;
-        let failed = |source| KeyringError::Write {
-            path: begun.clone(),
-            source,
-        };
-        DirBuilder::new()
-            .mode(0o700)
-            .create(&begun)
-            .map_err(failed)?;
+        let made = DirBuilder::new().mode(0o700).create(&begun);
+        made.map_err(failed(&begun))?;
         let numbers = (self.last("issuing-")? + 1, self.last("jwt-")? + 1);
         let next = self.at(&begun);
         next.create_authority(what, numbers, now)?;
-        let signing = next.signing(what.jwt)?;
-        fs::rename(&begun, self.dir.join(NEXT)).map_err(failed)?;
-        durable::sync(self.dir).map_err(failed)?;
-        Ok(signing)
+        let signing = next.signing()?;
+        durable::rename(&begun, &dir).map_err(failed(&dir))?;
+        Ok(Some(signing))
     }
 
-    /// Puts away the files that it replaces, and it in their place; gives the names of those put away. Cut off in the
-    /// middle, it is called again.
+    /// Puts away the files that `next` replaces, and it in their place. Cut off in the middle, it is called again.
     ///
     /// # Errors
     /// [`KeyringError`] names the file.
-    pub(crate) fn take_next(&self) -> Result<Vec<PathBuf>, KeyringError> {
-        let dir = self.dir.join(NEXT);
+    pub(crate) fn take_next(&self) -> Result<(), KeyringError> {
+        let [dir, done] = [NEXT, DONE].map(|name| self.dir.join(name));
         let next = self.at(&dir);
         let (issuing, jwt) = (next.last("issuing-")?, next.last("jwt-")?);
-        let mut retired = Vec::new();
-        for name in ["root.key", "root.pem"] {
-            let (old, new) = (self.dir.join(name), dir.join(name));
-            if old.exists() && !same(&old, &new) {
-                let away = name.replacen("root", &format!("root-{}", issuing - 1), 1);
-                retired.push(self.put_away(&old, &away)?);
-            }
-        }
         for (prefix, new) in [("issuing-", issuing), ("jwt-", jwt)] {
             for number in 1..new {
                 for suffix in [".key", ".pem"] {
                     let name = format!("{prefix}{number}{suffix}");
-                    let old = self.dir.join(&name);
-                    if old.exists() {
-                        retired.push(self.put_away(&old, &name)?);
+                    if self.dir.join(&name).exists() {
+                        self.retire(&name, &name)?;
                     }
                 }
             }
         }
-        let failed = |source| KeyringError::Write {
-            path: dir.clone(),
-            source,
-        };
-        for file in fs::read_dir(&dir).map_err(failed)? {
-            let file = file.map_err(failed)?;
-            match fs::hard_link(file.path(), self.dir.join(file.file_name())) {
-                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-                    return Err(failed(error));
+        for file in fs::read_dir(&dir).map_err(failed(&dir))? {
+            let name = file.map_err(failed(&dir))?.file_name();
+            let (from, to) = (dir.join(&name), self.dir.join(&name));
+            let bytes = Zeroizing::new(fs::read(&from).map_err(failed(&from))?);
+            let name = name.to_string_lossy();
+            match fs::read(&to).map(Zeroizing::new) {
+                Ok(there) if there == bytes => continue,
+                Ok(_) if name.starts_with("root.") => {
+                    let away = name.replacen("root", &format!("root-{}", issuing - 1), 1);
+                    self.retire(&name, &away)?;
                 }
-                Ok(()) | Err(_) => {}
+                Ok(_) => return Err(failed(&to)(io::ErrorKind::AlreadyExists.into())),
+                Err(_) => {}
             }
+            let mode = if name.ends_with(".pem") { 0o644 } else { 0o600 };
+            durable::create(&to, mode, &bytes).map_err(failed(&to))?;
         }
-        durable::sync(self.dir).map_err(failed)?;
         // Gone under its name at once: half of it would be nothing.
-        let done = self.dir.join(BEGUN);
-        self.clear(&done)?;
-        fs::rename(&dir, &done).map_err(failed)?;
-        self.clear(&done)?;
-        Ok(retired)
+        durable::rename(&dir, &done).map_err(failed(&dir))?;
+        self.clear(&done)
     }
 
-    fn put_away(&self, old: &Path, name: &str) -> Result<PathBuf, KeyringError> {
-        let away = self.dir.join(format!("{name}{RETIRED}"));
-        let moved = fs::rename(old, &away);
-        moved.map_err(|source| KeyringError::Write {
-            path: away.clone(),
-            source,
-        })?;
+    /// The files of CAs and token keys that are used no more, by name.
+    ///
+    /// # Errors
+    /// [`KeyringError::List`].
+    pub(crate) fn retired(&self) -> Result<Vec<String>, KeyringError> {
+        let mut names = Vec::new();
+        for file in fs::read_dir(self.dir).map_err(failed(self.dir))? {
+            let name = file.map_err(failed(self.dir))?.file_name();
+            let name = name.to_string_lossy();
+            let ours = ["root-", "issuing-", "jwt-"].map(|prefix| name.starts_with(prefix));
+            if name.ends_with(RETIRED) && ours.contains(&true) {
+                names.push(name.into_owned());
+            }
+        }
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    /// Renames a file, so that it signs no more; `away` is what it is called from then on.
+    ///
+    /// # Errors
+    /// [`KeyringError::Write`].
+    pub(crate) fn retire(&self, name: &str, away: &str) -> Result<PathBuf, KeyringError> {
+        let away = self.dir.join(format!("{away}{RETIRED}"));
+        durable::rename(&self.dir.join(name), &away).map_err(failed(&away))?;
         Ok(away)
     }
 
     fn clear(&self, dir: &Path) -> Result<(), KeyringError> {
         match fs::remove_dir_all(dir) {
-            Err(source) if source.kind() != io::ErrorKind::NotFound => Err(KeyringError::Write {
-                path: dir.to_owned(),
-                source,
-            }),
-            Ok(()) | Err(_) => durable::sync(self.dir).map_err(|source| KeyringError::Write {
-                path: self.dir.to_owned(),
-                source,
-            }),
+            Err(source) if source.kind() != io::ErrorKind::NotFound => Err(failed(dir)(source)),
+            Ok(()) | Err(_) => durable::sync(self.dir).map_err(failed(self.dir)),
         }
     }
 
@@ -169,11 +169,12 @@ impl Folder<'_> {
     }
 }
 
-/// One file under two names.
-fn same(a: &Path, b: &Path) -> bool {
-    let inode = |path: &Path| fs::metadata(path).map(|it| (it.dev(), it.ino()));
-    matches!((inode(a), inode(b)), (Ok(a), Ok(b)) if a == b)
+fn failed(path: &Path) -> impl FnOnce(io::Error) -> KeyringError {
+    let path = path.to_owned();
+    |source| KeyringError::Write { path, source }
 }
 
-/// Where keys are made, before they are [`NEXT`], and where they go after.
+/// Where keys are made before they are [`NEXT`].
 const BEGUN: &str = "next.begun";
+/// What [`NEXT`] is called when all of it is in place.
+const DONE: &str = "next.done";

@@ -69,6 +69,7 @@ impl Committer {
                         None => break,
                     },
                     () = self.wake.woken() => {
+                        self.metrics.counted_wake();
                         self.look_around().await;
                         continue;
                     }

@@ -93,8 +93,10 @@ impl Committer {
         match patiently(self.catch_up(&mut db, Lock::None)).await {
             Some(Ok(())) => self.db = Some(db),
             Some(Err(FollowFailure::Diverged(why))) => {
-                tracing::error!(%why, "the store is not the one this broker wrote");
                 self.db = Some(db);
+                if !matches!(*self.says.state.borrow(), State::Diverged(_)) {
+                    tracing::error!(%why, "the store is not the one this broker wrote");
+                }
                 self.say(State::Diverged(why));
             }
             Some(Err(FollowFailure::Engine(source))) => self.say(trouble(&source)),

@@ -134,20 +134,6 @@ pub(crate) fn add(folder: &Folder<'_>, epoch: u64) -> Result<String, LogKeysErro
     Ok(name)
 }
 
-/// Renames a file, so that it signs no more.
-pub(crate) fn retire(folder: &Folder<'_>, name: &str) -> Result<PathBuf, LogKeysError> {
-    let path = folder.dir.join(format!("{name}{RETIRED}"));
-    let failed = |source| LogKeysError::Folder {
-        path: path.clone(),
-        source,
-    };
-    fs::rename(folder.dir.join(name), &path).map_err(failed)?;
-    fs::File::open(folder.dir)
-        .and_then(|folder| folder.sync_all())
-        .map_err(failed)?;
-    Ok(path)
-}
-
 /// The highest epoch any key file was made for.
 pub(crate) fn last_epoch(dir: &Path) -> Result<u64, LogKeysError> {
     Ok(all(dir)?
@@ -243,7 +229,7 @@ fn subject_name(epoch: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{add, create, file_name, files, last_epoch, open, origin, parts, retire};
+    use super::{add, create, file_name, files, last_epoch, open, origin, parts};
     use crate::keyring::Folder;
 
     #[test]
@@ -287,7 +273,7 @@ mod tests {
         assert_eq!(last_epoch(dir.path()).unwrap(), 1);
         let first = files(&folder, "a.example/ledger", 0).unwrap().remove(0);
         assert_eq!(keys.log.all_public()[1], first.public);
-        retire(&folder, &first.name).unwrap();
+        folder.retire(&first.name, &first.name).unwrap();
         let left = open(&folder, "a.example/ledger", 0)
             .unwrap()
             .log

@@ -70,7 +70,8 @@ pub(crate) enum Keys {
         #[command(flatten)]
         file: ConfigFile,
     },
-    /// Make others at once, with no overlap: after a theft, or a loss whose credentials may not be waited out.
+    /// Make others at once, with no overlap: after a theft, or a loss whose credentials may not be waited out. Every replica
+    /// is stopped.
     Replace {
         /// What.
         what: Anew,
@@ -351,19 +352,15 @@ fn replaced(made: &Replaced) {
         (Some(first), Some(last)) => format!("entries {first}-{last} say so"),
         _ => "a run before this one recorded it".to_owned(),
     };
-    let away: Vec<_> = made
-        .retired
-        .iter()
-        .filter_map(|path| path.file_name()?.to_str())
-        .collect();
+    let root = made.fingerprint.as_deref();
     say(&format!(
         "ok        another CA and another key for tokens sign from the next start on; {recorded}\n\
          root      {}\n\
-         away      {}: destroy them on every replica\n\
-         next      copy the key files to every replica and start them; then, to everybody who verifies: the new root\n          \
-         (`GET /v1/trust/bundle`) instead of the old one, and to clients its fingerprint",
-        made.fingerprint,
-        away.join(" "),
+         away      {}: destroy them, and every copy; a root key that you kept elsewhere too, and keep `root.key` there\n\
+         next      put this folder in the place of the one on every replica, and start them; then, to everybody who\n          \
+         verifies: the new root (`GET /v1/trust/bundle`) instead of the old one, and to clients its fingerprint",
+        root.unwrap_or("in place since a run before this one"),
+        made.retired.join(" "),
     ));
 }
 

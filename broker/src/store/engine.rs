@@ -224,7 +224,7 @@ impl Query {
     }
 
     /// The first row, if there is one. The statement is run to its end all the same: outside a transaction it commits
-    /// there, and `sqlx` drops the error of whatever comes after the row that it was asked for.
+    /// there, and `sqlx` drops what SQLite says of that after the row that it was asked for.
     pub(crate) async fn fetch_optional<'c>(
         self,
         via: impl Into<Via<'c>>,

@@ -45,26 +45,36 @@ impl Wake {
     }
 }
 
-/// Listens, and does so anew after whatever goes wrong, or when it was quiet for so long that the connection may be dead.
+/// Listens, and does so anew after whatever goes wrong, later each time, and when it was quiet for so long that the
+/// connection may be dead.
 async fn listen(server: Server, node: String, told: Arc<Notify>) {
+    let mut pause = AGAIN;
     loop {
-        if let Err(source) = hear(&server, &node, &told).await {
-            tracing::debug!(%source, "not listening to the other brokers; their writes are polled for");
+        match hear(&server, &node, &told).await {
+            Ok(()) => pause = AGAIN,
+            Err(source) => {
+                let poll = "not listening to the other brokers; what they write is polled for";
+                match pause {
+                    AGAIN => tracing::warn!(%source, "{poll}"),
+                    _ => tracing::debug!(%source, "{poll}"),
+                }
+                pause = (2 * pause).min(QUIET);
+            }
         }
-        tokio::time::sleep(AGAIN).await;
+        tokio::time::sleep(pause).await;
     }
 }
 
+/// Until the connection is lost, or has said nothing for long.
 async fn hear(server: &Server, node: &str, told: &Notify) -> Result<(), sqlx::Error> {
     let mut listener = PgListener::connect_with(&server.listeners()).await?;
+    listener.eager_reconnect(false);
     listener.listen(CHANNEL).await?;
-    // What was written before it could be heard.
-    told.notify_one();
     while let Ok(heard) = tokio::time::timeout(QUIET, listener.try_recv()).await {
         match heard? {
             Some(heard) if heard.payload() == node => {}
             Some(_) => told.notify_one(),
-            None => return Ok(()),
+            None => break,
         }
     }
     Ok(())

@@ -91,6 +91,11 @@ impl Metrics {
         self.signed_at.store(now.as_millis(), Ordering::Relaxed);
     }
 
+    /// Another broker of the same database said that it had written.
+    pub(crate) fn counted_wake(&self) {
+        self.counts.woken.inc();
+    }
+
     /// So many lines of the log were dropped since the start.
     pub(crate) fn counted_dropped_lines(&self, lines: u64) {
         self.counts
@@ -148,6 +153,7 @@ struct Counts {
     rejected: Family<Rejected, Counter>,
     commit_seconds: Histogram,
     batch_entries: Histogram,
+    woken: Counter,
     notices: Family<Told, Counter>,
     reloads: Family<Ended, Counter>,
     requests: Family<Answered, Counter>,
@@ -192,6 +198,14 @@ impl Counts {
                 to,
                 ("ledger_batch_entries", "Entries of one commit"),
                 Histogram::new(BATCH_ENTRIES),
+            ),
+            woken: named(
+                to,
+                (
+                    "ledger_woken",
+                    "Times another broker said that it had written",
+                ),
+                Counter::default(),
             ),
             notices: named(
                 to,

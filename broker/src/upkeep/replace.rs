@@ -1,10 +1,9 @@
-//! Another CA and another key for tokens, at once (LEDGER.md §12): after a theft, or a loss whose credentials may not be
-//! waited out.
+//! Another CA and another key for tokens, at once: after a theft, or a loss whose credentials may not be waited out (what
+//! LEDGER.md §12 calls `--rotate-ca`; a command of its own, since a theft needs no loss).
 //!
 //! There is no overlap, that is the point: whoever verifies takes the new root, and from then on nothing counts that the
 //! old keys ever signed. It is on record before a file moves, and goes on where it was cut off.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde_json::{Map, json};
@@ -14,22 +13,22 @@ use thiserror::Error;
 
 use crate::clock::Clock;
 use crate::config::{Config, SecretError};
-use crate::keyring::{Folder, KeyringError, Signing};
+use crate::keyring::{self, Folder, KeyringError, Signing};
 use crate::ledger;
 use crate::start;
 use crate::store;
 use crate::upkeep::hand::{self, Hand, HandError};
-use crate::upkeep::rotate::on_record;
+use crate::upkeep::known::known_keys;
 
 /// What signs from the next start on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Replaced {
     /// The entries that say so; none, if a run before this one had recorded it.
     pub entries: Vec<u64>,
-    /// SHA-256 of the new root's DER, in lower-case hex.
-    pub fingerprint: String,
-    /// The files that are no longer used.
-    pub retired: Vec<PathBuf>,
+    /// SHA-256 of the new root's DER, in lower-case hex; nothing, if a run before this one had put all in place.
+    pub fingerprint: Option<String>,
+    /// The names of all files that are no longer used.
+    pub retired: Vec<String>,
 }
 
 /// Why nothing changed, or not all of it: the same command goes on.
@@ -52,7 +51,7 @@ pub enum ReplaceError {
     Store(#[from] store::Error),
 }
 
-/// Makes root, issuing CA and token key anew, records it, and puts the old files away. The broker is stopped.
+/// Makes root, issuing CA and token key anew, records it, and puts the old files away. No broker runs.
 ///
 /// # Errors
 /// [`ReplaceError`].
@@ -67,51 +66,67 @@ pub async fn replace(
         dir: &config.keys.dir,
         passphrase: passphrase.as_ref(),
     };
-    let authority = start::authority_of(config);
+    let brought = config
+        .jwt
+        .rs256
+        .as_ref()
+        .map(keyring::brought)
+        .transpose()?;
+    let brought = brought.map(|key| Digest::of(key.public_key_spki()));
     let hand = Hand::open(config, Arc::clone(&clock)).await?;
-    // One that was made before and not put in place is the one that may be on record.
-    let next = match folder.next(authority.jwt)? {
-        Some(next) => next,
-        None => folder.make_next(authority, clock.now())?,
+    let Some(next) = folder.next(start::authority_of(config), clock.now())? else {
+        hand.close().await;
+        return Ok(Replaced {
+            entries: Vec::new(),
+            fingerprint: None,
+            retired: folder.retired()?,
+        });
     };
-    let recorded = record(&hand, (folder.signing(authority.jwt), &next), actor, reason).await;
+    let stay = [Some(next.certificates), Some(next.tokens), brought];
+    let recorded = record(&hand, (&next, &stay), actor, reason).await;
     hand.close().await;
     let entries = recorded?;
+    folder.take_next()?;
     Ok(Replaced {
         entries,
-        retired: folder.take_next()?,
-        fingerprint: next.fingerprint,
+        fingerprint: Some(next.fingerprint),
+        retired: folder.retired()?,
     })
 }
 
+/// Every key of this use that the log still counts on and that does not `stay` is retired; then the next ones are added.
 async fn record(
     hand: &Hand,
-    (old, next): (Result<Signing, KeyringError>, &Signing),
+    (next, stay): (&Signing, &[Option<Digest>]),
     actor: &str,
     reason: &str,
 ) -> Result<Vec<u64>, ReplaceError> {
-    let known = on_record(&hand.store).await?;
-    let all = [(KeyUse::Ca, next.certificates), (KeyUse::Jwt, next.tokens)];
-    if all.iter().all(|key| known.contains_key(key)) {
-        // A run before this one said so; the old files may be gone already.
-        return Ok(Vec::new());
-    }
-    let old = old?;
-    let pairs = [
-        (KeyUse::Ca, old.certificates, next.certificates),
-        (KeyUse::Jwt, old.tokens, next.tokens),
-    ];
+    let known = known_keys(&hand.store).await?;
+    let mut old: Vec<_> = known
+        .iter()
+        .filter(|((usage, key), it)| {
+            matches!(usage, KeyUse::Ca | KeyUse::Jwt)
+                && it.retired.is_none()
+                && !stay.contains(&Some(*key))
+        })
+        .map(|((usage, key), it)| KeyRetired {
+            key: *key,
+            not_after: None,
+            of: it.seq,
+            usage: *usage,
+            vkey: None,
+            why: "urgent".to_owned(),
+        })
+        .collect();
+    old.sort_unstable_by_key(|retired| retired.of);
     let mut seqs = Vec::new();
-    for (usage, old, next) in pairs {
-        let was = known.get(&(usage, old));
-        if was.is_none_or(|it| it.retired.is_none()) {
-            let of = was.map_or(0, |it| it.seq);
-            let retired = retired(usage, old, of);
-            seqs.push(say(hand, retired, actor, reason).await?);
-        }
-        if !known.contains_key(&(usage, next)) {
+    for retired in old {
+        seqs.push(say(hand, retired, actor, reason).await?);
+    }
+    for (usage, key) in [(KeyUse::Ca, next.certificates), (KeyUse::Jwt, next.tokens)] {
+        if !known.contains_key(&(usage, key)) {
             let added = KeyAdded {
-                key: next,
+                key,
                 not_after: None,
                 usage,
                 vkey: None,
@@ -120,17 +135,6 @@ async fn record(
         }
     }
     Ok(seqs)
-}
-
-fn retired(usage: KeyUse, key: Digest, of: u64) -> KeyRetired {
-    KeyRetired {
-        key,
-        not_after: None,
-        of,
-        usage,
-        vkey: None,
-        why: "urgent".to_owned(),
-    }
 }
 
 async fn say(

@@ -3,26 +3,25 @@
 //! For a time both keys sign every checkpoint. Whoever pinned the old one is handed over to the new one by a proof that
 //! both signed: the entry that adds it, under a checkpoint with both signatures.
 
-use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde_json::{Map, json};
+use stint_audit::Digest;
 use stint_audit::kind::{KeyAdded, KeyRetired, KeyUse};
 use stint_audit::note::VerifierKey;
-use stint_audit::{Digest, Header, What};
 use stint_policy::Timestamp;
 use thiserror::Error;
 
 use crate::clock::Clock;
 use crate::config::{Config, SecretError};
 use crate::durable;
-use crate::keyring::Folder;
+use crate::keyring::{Folder, KeyringError};
 use crate::ledger::keys::{self, LogKeysError, SigningFile};
 use crate::ledger::{self, TileError, epoch};
-use crate::store::trail::{self, BatchRow};
-use crate::store::{self, Store};
+use crate::store;
 use crate::upkeep::hand::{self, Hand, HandError};
+use crate::upkeep::known::known_keys;
 
 /// A key of the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,9 +80,17 @@ pub enum RotateError {
     /// The ledger cannot be opened.
     #[error(transparent)]
     Hand(#[from] HandError),
+    /// A key file cannot be put away.
+    #[error(transparent)]
+    Keyring(#[from] KeyringError),
     /// The keys cannot be used.
     #[error(transparent)]
     Keys(#[from] LogKeysError),
+    /// Whoever pinned the old key would be left behind.
+    #[error(
+        "the handover to the new key is missing: `stintd keys rotate ledger` writes it; or say `--now` and why"
+    )]
+    NotHandedOver,
     /// One key alone signs.
     #[error("one key signs, and none is beside it: there is nothing to retire")]
     One,
@@ -110,10 +117,10 @@ pub async fn list(config: &Config) -> Result<Vec<LedgerKey>, RotateError> {
     let folder = folder(config, passphrase.as_ref());
     let found = hand::find(config).await?;
     let files = keys::files(&folder, &config.ledger.origin, found.current.epoch)?;
-    let on_record = on_record(&found.store).await?;
+    let known = known_keys(&found.store).await?;
     let newest = files.len().saturating_sub(1);
     let line = |(at, file): (usize, SigningFile)| LedgerKey {
-        added: on_record
+        added: known
             .get(&(KeyUse::Log, Digest::of(file.public.public_key())))
             .map(|it| (it.seq, it.ts)),
         vkey: file.public.to_string(),
@@ -136,12 +143,10 @@ pub async fn rotate(
     let known = list(config).await?;
     let passphrase = hand::passphrase(config)?;
     let folder = folder(config, passphrase.as_ref());
-    let handed =
-        |key: &VerifierKey, seq| config.keys.dir.join(keys::handover_name(key.name(), seq));
     let (file, recorded) = match known.as_slice() {
         [.., key] if key.added.is_none() => (key.file.clone(), None),
         [_, key] => match key.added {
-            Some((seq, _)) if !handed(&verifier(&key.vkey), seq).exists() => {
+            Some((seq, _)) if !handover(config, &verifier(&key.vkey), seq).exists() => {
                 (key.file.clone(), Some(seq))
             }
             _ => return Err(RotateError::Both),
@@ -156,8 +161,9 @@ pub async fn rotate(
     };
     hand.close().await;
     let (seq, proof) = proven?;
-    let handover = handed(&key, seq);
-    durable::replace(&handover, proof.as_bytes()).map_err(|source| RotateError::File {
+    let handover = handover(config, &key, seq);
+    let written = durable::replace(&handover, proof.as_bytes());
+    written.map_err(|source| RotateError::File {
         path: handover.clone(),
         source,
     })?;
@@ -205,7 +211,10 @@ pub async fn retire(
     let (Some(old), Some(new)) = (known.first(), known.get(1)) else {
         return Err(RotateError::One);
     };
-    let (_, since) = new.added.ok_or(RotateError::One)?;
+    let (seq, since) = new.added.ok_or(RotateError::One)?;
+    if urgent.is_none() && !handover(config, &verifier(&new.vkey), seq).exists() {
+        return Err(RotateError::NotHandedOver);
+    }
     let end = i64::try_from(since)
         .unwrap_or(i64::MAX)
         .saturating_add(OVERLAP_MS);
@@ -215,10 +224,9 @@ pub async fn retire(
     let passphrase = hand::passphrase(config)?;
     let folder = folder(config, passphrase.as_ref());
     let hand = Hand::open(config, clock).await?;
-    let on_record = on_record(&hand.store).await?;
     let key = Digest::of(verifier(&old.vkey).public_key());
-    let said = on_record.get(&(KeyUse::Log, key));
-    let said = said.and_then(|it| it.retired);
+    let said = known_keys(&hand.store).await?;
+    let said = said.get(&(KeyUse::Log, key)).and_then(|it| it.retired);
     let recorded = match said {
         // Recorded before, and cut off before the file went.
         Some(seq) => Ok(seq),
@@ -226,7 +234,7 @@ pub async fn retire(
     };
     hand.close().await;
     let seq = recorded?;
-    let file = keys::retire(&folder, &old.file)?;
+    let file = folder.retire(&old.file, &old.file)?;
     let vkey = old.vkey.clone();
     Ok(Retired { seq, file, vkey })
 }
@@ -258,6 +266,11 @@ async fn record_retired(
     Ok(hand.ledger.record(entry, None, Vec::new()).await?.seq())
 }
 
+/// Where the handover to a key is that entry `seq` adds.
+fn handover(config: &Config, key: &VerifierKey, seq: u64) -> PathBuf {
+    config.keys.dir.join(keys::handover_name(key.name(), seq))
+}
+
 /// A key of ours, read back.
 fn verifier(vkey: &str) -> VerifierKey {
     match vkey.parse() {
@@ -287,59 +300,5 @@ fn folder<'c>(
     }
 }
 
-/// What the log says of one of our keys.
-pub(super) struct OnRecord {
-    pub(super) seq: u64,
-    pub(super) ts: u64,
-    pub(super) retired: Option<u64>,
-}
-
-/// The keys that the log names, by their use and the hash of the public key.
-pub(super) async fn on_record(
-    store: &Store,
-) -> Result<HashMap<(KeyUse, Digest), OnRecord>, store::Error> {
-    let mut keys = HashMap::new();
-    let mut next = 0;
-    loop {
-        let page = store.batches(trail::signed(next), i64::MAX, PAGE).await?;
-        let began = next;
-        for (seq, bytes) in page
-            .iter()
-            .flat_map(BatchRow::entries)
-            .filter(|(seq, _)| *seq >= began)
-        {
-            next = seq + 1;
-            if !is_about_a_key(bytes) {
-                continue;
-            }
-            let Ok(Header { what, ts, .. }) = Header::parse(bytes) else {
-                continue;
-            };
-            match what {
-                What::KeyAdded(KeyAdded { usage, key, .. }) => {
-                    let retired = None;
-                    keys.insert((usage, key), OnRecord { seq, ts, retired });
-                }
-                What::KeyRetired(KeyRetired { usage, key, .. }) => {
-                    if let Some(key) = keys.get_mut(&(usage, key)) {
-                        key.retired = Some(seq);
-                    }
-                }
-                _ => {}
-            }
-        }
-        if next == began {
-            return Ok(keys);
-        }
-    }
-}
-
-/// Canonical JSON has one spelling.
-fn is_about_a_key(header: &[u8]) -> bool {
-    memchr::memmem::find(header, br#""kind":"key_"#).is_some()
-}
-
 /// How long both keys sign: 30 days (LEDGER.md §12).
 const OVERLAP_MS: i64 = 30 * 86_400_000;
-/// Batches read at once.
-const PAGE: i64 = 64;
