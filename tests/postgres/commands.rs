@@ -279,3 +279,37 @@ fn details(findings: &Value, check: &str) -> String {
         .map(|finding| format!("{}\n", finding["detail"].as_str().unwrap()))
         .collect()
 }
+
+/// A CA is not taken from under a replica that signs by it.
+#[tokio::test]
+async fn a_ca_is_not_replaced_while_a_replica_runs() {
+    let spot = Cluster::shared().await.database().await;
+    let mut a = setup(&spot).real_time().start().await;
+    let mut b = a.replica("b").await.unwrap();
+    a.stop().await;
+    let config = a.write_config();
+    let replace = [
+        "keys",
+        "replace",
+        "ca",
+        "--reason",
+        "a theft",
+        "-c",
+        text(&config),
+    ];
+    let (code, _, said) = stintd(&replace).await;
+    assert_eq!(code, Some(2), "{said}");
+    assert!(
+        said.contains("the broker `b` runs on this database"),
+        "{said}"
+    );
+    assert!(!a.path("keys/next").exists() && !a.path("keys/next.begun").exists());
+    grant(&b).await;
+    b.stop().await;
+    let (code, _, said) = stintd(&replace).await;
+    assert_eq!(code, Some(0), "{said}");
+    a.restart().await.unwrap();
+    grant(&a).await;
+    b.abandon().await;
+    a.abandon().await;
+}

@@ -1,7 +1,8 @@
 //! The replicas of a log: how far each has handed out what it granted, and whether it lives.
 
-use super::engine::{Db, Row, query};
+use super::engine::{Db, Row, Via, query};
 use super::trail::signed;
+use super::{Error, Store};
 
 /// One replica, as its row says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,14 +31,26 @@ pub struct CloseRow {
 }
 
 /// All replicas that ever wrote.
-pub(crate) async fn all(db: &mut Db, log: &str) -> Result<Vec<NodeRow>, sqlx::Error> {
+pub(crate) async fn all(via: impl Into<Via<'_>>, log: &str) -> Result<Vec<NodeRow>, sqlx::Error> {
     let rows = query(
         "SELECT node, instance, released, seen FROM ledger_node WHERE log = $1 ORDER BY node",
     )
     .bind(log)
-    .fetch_all(db)
+    .fetch_all(via)
     .await?;
     rows.iter().map(read).collect()
+}
+
+impl Store {
+    /// The replicas that ever wrote this log.
+    ///
+    /// # Errors
+    /// [`Error::Database`].
+    pub(crate) async fn nodes(&self) -> Result<Vec<NodeRow>, Error> {
+        all(self.readers(), self.log())
+            .await
+            .map_err(|source| self.failed(source))
+    }
 }
 
 fn read(row: &Row) -> Result<NodeRow, sqlx::Error> {

@@ -5,6 +5,7 @@
 //! old keys ever signed. It is on record before a file moves, and goes on where it was cut off.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::{Map, json};
 use stint_audit::kind::{KeyAdded, KeyRetired, KeyUse};
@@ -17,6 +18,7 @@ use crate::keyring::{self, Folder, KeyringError, Signing};
 use crate::ledger;
 use crate::start;
 use crate::store;
+use crate::store::nodes::NodeRow;
 use crate::upkeep::hand::{self, Hand, HandError};
 use crate::upkeep::known::known_keys;
 
@@ -43,6 +45,9 @@ pub enum ReplaceError {
     /// It could not be recorded.
     #[error("it could not be recorded")]
     Record(#[from] ledger::Error),
+    /// It would go on signing by the old keys.
+    #[error("the broker `{0}` runs on this database: stop every replica first")]
+    Runs(String),
     /// A secret cannot be read.
     #[error(transparent)]
     Secret(#[from] SecretError),
@@ -74,6 +79,10 @@ pub async fn replace(
         .transpose()?;
     let brought = brought.map(|key| Digest::of(key.public_key_spki()));
     let hand = Hand::open(config, Arc::clone(&clock)).await?;
+    if let Some(node) = running(&hand, &config.ledger.node).await? {
+        hand.close().await;
+        return Err(ReplaceError::Runs(node));
+    }
     let Some(next) = folder.next(start::authority_of(config), clock.now())? else {
         hand.close().await;
         return Ok(Replaced {
@@ -92,6 +101,19 @@ pub async fn replace(
         fingerprint: Some(next.fingerprint),
         retired: folder.retired()?,
     })
+}
+
+/// Another replica that gives signs of life. One that was killed left its name there and gives none.
+async fn running(hand: &Hand, own: &str) -> Result<Option<String>, store::Error> {
+    let begun = |row: &NodeRow| row.node != own && !row.instance.is_empty();
+    let first = hand.store.nodes().await?;
+    if !first.iter().any(begun) {
+        return Ok(None);
+    }
+    tokio::time::sleep(LISTEN).await;
+    let second = hand.store.nodes().await?;
+    let beats = |row: &&NodeRow| begun(row) && !first.contains(row);
+    Ok(second.iter().find(beats).map(|row| row.node.clone()))
 }
 
 /// Every key of this use that the log still counts on and that does not `stay` is retired; then the next ones are added.
@@ -148,3 +170,6 @@ async fn say(
     let entry = hand::acted(&hand.ledger, what.into(), actor, body);
     Ok(hand.ledger.record(entry, None, Vec::new()).await?.seq())
 }
+
+/// Several times as long as a replica takes from one sign of life to the next.
+const LISTEN: Duration = Duration::from_secs(5);
