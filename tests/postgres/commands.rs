@@ -177,7 +177,13 @@ async fn a_migration_refuses_a_ledger_that_does_not_hold_together() {
     let folder = tempfile::tempdir().unwrap();
     let password = folder.path().join("password");
     write_secret(&password, PASSWORD.as_bytes());
-    spot.tell("UPDATE ledger_batch SET headers = overlay(headers PLACING 'x'::bytea FROM 40) WHERE first_seq = 2").await;
+    let spoiled = spot
+        .tell(
+            "UPDATE ledger_batch SET headers = overlay(headers PLACING 'x'::bytea FROM 40)
+             WHERE first_seq = (SELECT max(first_seq) FROM ledger_batch)",
+        )
+        .await;
+    assert_eq!(spoiled, 1);
     let (code, said) = migrate(&spot, &password, &[]).await;
     assert_eq!(code, Some(2), "{said}");
     assert!(said.contains("do not give the root of its head"), "{said}");
