@@ -177,9 +177,10 @@ async fn a_migration_refuses_a_ledger_that_does_not_hold_together() {
     let folder = tempfile::tempdir().unwrap();
     let password = folder.path().join("password");
     write_secret(&password, PASSWORD.as_bytes());
+    // No header has it there, neither in its words nor in base64.
     let spoiled = spot
         .tell(
-            "UPDATE ledger_batch SET headers = overlay(headers PLACING 'x'::bytea FROM 40)
+            "UPDATE ledger_batch SET headers = overlay(headers PLACING '!'::bytea FROM 40)
              WHERE first_seq = (SELECT max(first_seq) FROM ledger_batch)",
         )
         .await;
