@@ -608,6 +608,20 @@ impl TestBroker {
         .await;
     }
 
+    /// Waits until the newest entry is an anchor, a minute after the one before: from then on the ledger stands still,
+    /// however the clock is moved.
+    ///
+    /// # Panics
+    /// When none comes.
+    pub async fn anchored(&self) {
+        let file = self.database();
+        eventually("the newest entry is an anchor", async || {
+            let sql = "SELECT coalesce(max(seq) + 1, 0) FROM ledger_index WHERE kind = 'anchor'";
+            database::number(&file, sql).await.unsigned_abs() == self.size().await
+        })
+        .await;
+    }
+
     /// The newest signed head.
     pub async fn checkpoint(&self) -> Checkpoint {
         let note = self.get("/v1/ledger/checkpoint").await.text();

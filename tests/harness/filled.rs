@@ -40,11 +40,11 @@ impl TestBroker {
         hand.close().await;
         self.restart().await.unwrap();
         self.clock.catch_up(SystemClock.now());
-        self.anchored(UNIT).await;
+        self.anchored_behind(UNIT).await;
     }
 
     /// Once everything up to `size` is in the index, and an anchor is behind it.
-    async fn anchored(&self, size: u64) {
+    async fn anchored_behind(&self, size: u64) {
         const NEWEST: &str = "SELECT coalesce(max(seq), 0) FROM ledger_index WHERE kind = 'anchor'";
         let database = self.database();
         for _ in 0..900 {

@@ -134,10 +134,8 @@ async fn a_lie_told_later_leaves_the_old_keys_in_service_for_an_hour() {
             "{lie:?}"
         );
     }
-    let size = broker.size().await;
     broker.clock.advance(3_000);
-    // So much later the ledger is anchored, once.
-    eventually("the anchor", async || broker.size().await > size).await;
+    broker.anchored().await;
     // Rows of spent evidence are forgotten meanwhile: only the ledger stands still.
     let before = (broker.size().await, broker.released());
     for answer in together(liars.iter().map(|idp| ask_as(&broker, idp, &key))).await {

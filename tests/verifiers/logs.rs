@@ -264,6 +264,18 @@ impl Writer<'_> {
         let mut data = person.passkey.authenticator_data(0);
         match bent {
             4 => bend::value(self.dice, &mut client),
+            // Nothing, to a language where 0 and "" are nearly false.
+            11 => {
+                let framed = [
+                    json!(0),
+                    json!(""),
+                    json!("0"),
+                    json!(true),
+                    json!([]),
+                    json!(null),
+                ];
+                client["crossOrigin"] = self.dice.pick(&framed).clone();
+            }
             5 => {
                 let at = self.dice.index(data.len());
                 data[at] ^= 1 << self.dice.below(8);

@@ -120,6 +120,8 @@ fn refuses_client_data_with_two_readings_or_none() {
         format!("[{good}]"),
         good.replace("\"crossOrigin\":false", "\"crossOrigin\":\"false\""),
         good.replace("\"crossOrigin\":false", "\"crossOrigin\":null"),
+        good.replace("\"crossOrigin\":false", "\"crossOrigin\":0"),
+        good.replace("\"crossOrigin\":false", "\"crossOrigin\":\"\""),
         good.replace("\"origin\"", "\"Origin\""),
         good.replace("\"webauthn.get\"", "1"),
         format!("{good}{}", " ".repeat(MAX_PART)),

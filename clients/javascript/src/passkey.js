@@ -130,8 +130,9 @@ function checkClientData(bytes, { origin, challenge }) {
   if (type !== 'webauthn.get') throw new PasskeyError('made for another ceremony');
   if (over !== toBase64Url(challenge)) throw new PasskeyError('signed over another challenge');
   if (on !== origin) throw new PasskeyError('made on a page of another origin');
-  if (members.get('crossOrigin') ?? false) throw new PasskeyError('made in a frame of another page');
-  if (members.get('crossOrigin') === null) throw new PasskeyError('the client data has not its form');
+  const framed = members.has('crossOrigin') ? members.get('crossOrigin') : false;
+  if (framed === true) throw new PasskeyError('made in a frame of another page');
+  if (framed !== false) throw new PasskeyError('the client data has not its form');
   if (members.has('topOrigin')) throw new PasskeyError('made in a frame: it names a top origin');
 }
 
