@@ -51,8 +51,6 @@ pub struct Authority<'a> {
 /// Open keys: each can do its one thing, none can be read.
 #[derive(Debug)]
 pub struct Keyring {
-    /// Whether the issuing CA was made just now.
-    pub rotated: bool,
     /// The issuing CA in use.
     pub issuing: Issuing,
     /// Signs JWTs.
@@ -164,8 +162,7 @@ impl Folder<'_> {
         let root = self.text("root.pem")?;
         let mut number = self.newest("issuing-", &[".key", ".pem"])?;
         let mut issuing = self.issuing(number, &root, what)?;
-        let rotated = issuing.is_late(now) && self.dir.join("root.key").exists();
-        if rotated {
+        if issuing.is_late(now) && self.dir.join("root.key").exists() {
             number = self.last("issuing-")? + 1;
             let key = self.read("root.key")?;
             self.create_issuing(number, what, (&root, &key), now)?;
@@ -176,7 +173,6 @@ impl Folder<'_> {
         let jwt = SoftwareSigner::from_pkcs8(what.jwt, &self.read(&jwt)?)?;
         let secret = self.seed("secret.key")?;
         Ok(Keyring {
-            rotated,
             issuing,
             jwt: Arc::new(jwt),
             tasks: derive(&secret, b"stint/task/v1"),

@@ -44,6 +44,7 @@ use crate::store::{self, Store};
 use crate::task::Tasks;
 use crate::trust;
 use crate::upkeep::hand::{self, Found, HandError};
+use crate::upkeep::known::known_keys;
 
 /// A broker that was built, and the two loops that its ledger needs.
 #[derive(Debug)]
@@ -71,8 +72,8 @@ pub struct Built {
 /// What the ledger is to hear of a start.
 #[derive(Debug)]
 pub struct Announcement {
-    is_new: bool,
-    rotated: bool,
+    /// Keys that sign, and are on no record yet.
+    unsaid: Vec<(KeyUse, Digest)>,
     was: Option<Digest>,
     set_is_new: bool,
 }
@@ -128,6 +129,17 @@ pub enum StartError {
     /// The start could not be recorded.
     #[error("the start could not be recorded")]
     Record(#[from] ledger::Error),
+    /// The folder of keys is older than the ledger.
+    #[error(
+        "the {} key in [keys] dir was retired by entry {entry} of the ledger: bring the folder from where `stintd keys \
+         replace` ran", match usage { KeyUse::Ca => "CA's", _ => "token" }
+    )]
+    Retired {
+        /// What the key is for.
+        usage: KeyUse,
+        /// The entry that says so.
+        entry: u64,
+    },
     /// A secret cannot be read.
     #[error(transparent)]
     Secret(#[from] SecretError),
@@ -177,7 +189,6 @@ pub async fn build(
         passphrase: passphrase.as_ref(),
     };
     let keys = folder.open(authority_of(&config), now)?;
-    let rotated = keys.rotated;
     let tasks = Tasks::new(&keys.tasks, &base);
     let nonces = Nonces::new(&keys.ballots);
     let people = People::of(&config, &keys.web).map_err(StartError::People)?;
@@ -195,6 +206,8 @@ pub async fn build(
     let ca = authority(&config, minting)?;
 
     site.witnessed = watchers.held().await;
+    let signing = signing(&ca);
+    site.signing.clone_from(&signing);
     let Found {
         store,
         writer,
@@ -208,6 +221,7 @@ pub async fn build(
         }
         Absent::Refuse => Ledger::open(store.clone(), writer, site, Arc::clone(&clock)).await,
     }?;
+    let unsaid = unsaid(signing, &opened.signing, &store).await?;
     let (was, serial) = opened
         .policy
         .map_or((None, 0), |(pol, serial)| (Some(pol), serial));
@@ -285,8 +299,7 @@ pub async fn build(
         request_timeout: duration(config.server.request_timeout),
     };
     let announcement = Announcement {
-        is_new: opened.is_new,
-        rotated,
+        unsaid,
         was,
         set_is_new,
     };
@@ -311,10 +324,7 @@ impl Announcement {
     /// The ledger's: then nothing may be served.
     pub async fn record(self, app: &App) -> Result<(), ledger::Error> {
         let log = &app.broker.ledger;
-        let ca = (self.is_new || self.rotated).then(|| (KeyUse::Ca, app.broker.ca.issuing_key()));
-        let jwt = app.broker.ca.jwt_keys().filter(|_| self.is_new);
-        let jwt = jwt.map(|key| (KeyUse::Jwt, key));
-        for (usage, key) in ca.into_iter().chain(jwt) {
+        for (usage, key) in self.unsaid {
             let added = kind::KeyAdded {
                 key,
                 not_after: None,
@@ -372,6 +382,32 @@ pub fn authority_of(config: &Config) -> keyring::Authority<'_> {
             JwtAlg::EdDsa => Algorithm::Ed25519,
             JwtAlg::Es256 => Algorithm::Es256,
         },
+    }
+}
+
+/// The keys that sign credentials.
+fn signing(ca: &Authority) -> Vec<(KeyUse, Digest)> {
+    let tokens = ca.jwt_keys().map(|key| (KeyUse::Jwt, key));
+    let certificates = [(KeyUse::Ca, ca.issuing_key())];
+    certificates.into_iter().chain(tokens).collect()
+}
+
+/// The keys that sign and that the log does not count on. A new one is still to be recorded; one that was retired stops the
+/// start.
+async fn unsaid(
+    mut keys: Vec<(KeyUse, Digest)>,
+    said: &[(KeyUse, Digest)],
+    store: &Store,
+) -> Result<Vec<(KeyUse, Digest)>, StartError> {
+    keys.retain(|key| !said.contains(key));
+    if keys.is_empty() {
+        return Ok(keys);
+    }
+    let known = known_keys(store).await?;
+    let retired = |key: &(KeyUse, Digest)| known.get(key).and_then(|it| it.retired);
+    match keys.iter().find_map(|key| Some((key.0, retired(key)?))) {
+        Some((usage, entry)) => Err(StartError::Retired { usage, entry }),
+        None => Ok(keys),
     }
 }
 

@@ -292,7 +292,7 @@ impl Desk {
         )
         .unwrap();
         for (name, bytes) in SECRETS {
-            stint_tests::broker::write_secret(&folder.path().join(name), bytes);
+            stint_tests::files::write_secret(&folder.path().join(name), bytes);
         }
         let mut check = at(&self.temp, &self.programs, self.programs.join("stintd"));
         check.env("CREDENTIALS_DIRECTORY", folder.path());

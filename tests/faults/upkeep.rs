@@ -5,7 +5,6 @@
 //! that is served then verifies from its beginning, with what was handed out before.
 
 use std::os::unix::process::ExitStatusExt as _;
-use std::path::Path;
 use std::process::{Command, Stdio};
 
 use stint_audit::What;
@@ -13,9 +12,9 @@ use stint_audit::kind::KeyAdded;
 use stint_audit::note::VerifierKey;
 use stint_audit::receipt::Proof;
 use stint_broker::store::Engine;
-use stint_tests::broker::write_secret;
 use stint_tests::clock::eventually;
 use stint_tests::database::only_on;
+use stint_tests::files::{copy, write_secret};
 use stint_tests::filled::UNIT;
 use stint_tests::postgres::{Cluster, GRANTS, OWNER, PASSWORD, SERVICE};
 use stint_tests::process::program;
@@ -362,17 +361,6 @@ impl Saved {
         }
         copy(self.0.path(), &broker.path(""));
     }
-}
-
-fn copy(from: &Path, to: &Path) {
-    let from = format!("{}/.", from.display());
-    let done = Command::new("cp")
-        .arg("-a")
-        .arg(from)
-        .arg(to)
-        .status()
-        .unwrap();
-    assert!(done.success(), "cp");
 }
 
 /// The archive, the entry, the rows: wherever it is killed the ledger serves, the same command goes on, and what is left and

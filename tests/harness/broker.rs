@@ -28,6 +28,7 @@ use crate::answer::Answer;
 use crate::caller::Caller;
 use crate::clock::{TestClock, eventually};
 use crate::database::{self, Database};
+use crate::files::write_secret;
 use crate::issuer::{Issuers, Like};
 use crate::log;
 use crate::people::Idp;
@@ -945,17 +946,6 @@ fn with_lines(config: String, lines: &str) -> String {
     let kept: Vec<&str> = kept.collect();
     let text = kept.join("\n") + "\n";
     text.replacen("[people]\n", &format!("[people]\n{lines}\n"), 1)
-}
-
-/// A file for its owner alone.
-///
-/// # Panics
-/// When it cannot be written.
-pub fn write_secret(path: &Path, bytes: &[u8]) {
-    use std::os::unix::fs::PermissionsExt as _;
-
-    std::fs::write(path, bytes).unwrap();
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
 }
 
 /// `stint.toml` of the folder.

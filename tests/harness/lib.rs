@@ -37,6 +37,7 @@ pub mod votes;
 
 pub mod after;
 pub mod database;
+pub mod files;
 pub mod filled;
 pub mod postgres;
 pub mod process;

@@ -189,7 +189,7 @@ impl Idp {
     /// Its tables in `stint.toml`; `secret` is where the client's secret lies.
     #[must_use]
     pub fn config(&self, secret: &std::path::Path) -> String {
-        crate::broker::write_secret(secret, CLIENT.1.as_bytes());
+        crate::files::write_secret(secret, CLIENT.1.as_bytes());
         format!(
             "[people]\nissuer = \"{}\"\nclient_id = \"{}\"\nclient_secret = {{ file = \"{}\" }}\n\
              links = {{ github = \"github_id\" }}\n[roles]\noperator = [\"operator\"]\nauditor = [\"auditor\"]\n",

@@ -17,7 +17,7 @@ use sqlx::{AssertSqlSafe, Connection as _, Executor as _};
 use stint_broker::store::{self, Location, Server};
 use tokio::sync::OnceCell;
 
-use crate::broker::write_secret;
+use crate::files::write_secret;
 
 /// A server with its files.
 #[derive(Debug)]

@@ -95,7 +95,7 @@ impl Site {
         assert!(said.ok, "{said:?}");
         let mut config = std::fs::read_to_string(site.join("stint.toml")).unwrap();
         let secret = site.join("oidc-secret");
-        stint_tests::broker::write_secret(&secret, word("client_secret").as_bytes());
+        stint_tests::files::write_secret(&secret, word("client_secret").as_bytes());
         write!(
             config,
             "\n[people]\nissuer = \"{}\"\nclient_id = \"{}\"\nclient_secret = {{ file = \"{}\" }}\nca_file = \"{}\"\n\

@@ -3,8 +3,8 @@
 
 use serde_json::{Value, json};
 use stint_tests::TestBroker;
-use stint_tests::broker::write_secret;
 use stint_tests::clock::eventually;
+use stint_tests::files::write_secret;
 use stint_tests::tls::Pki;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};

@@ -4,8 +4,8 @@ use std::process::Stdio;
 
 use stint_broker::store::Engine;
 use stint_tests::TestBroker;
-use stint_tests::broker::write_secret;
 use stint_tests::database::only_on;
+use stint_tests::files::write_secret;
 use stint_tests::postgres::{Cluster, GRANTS, OWNER, PASSWORD, SERVICE, Spot};
 use stint_tests::process::program;
 

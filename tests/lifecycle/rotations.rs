@@ -6,7 +6,11 @@ use std::process::Command;
 
 use serde_json::Value;
 use stint_audit::Checkpoint;
+use stint_audit::kind::KeyUse;
+use stint_broker::start::StartError;
 use stint_tests::TestBroker;
+use stint_tests::database::number;
+use stint_tests::files::{copy, write_secret};
 use stint_wire::{Credential, Granted};
 
 use crate::scene::{STAGING, broker, grant, keep, stintd, vkey};
@@ -203,3 +207,71 @@ async fn another_ca_is_another_root() {
     assert_eq!(named(&broker, "key_added").await.len(), 2);
     broker.abandon().await;
 }
+
+#[tokio::test]
+async fn keys_that_the_ledger_retired_sign_no_more() {
+    let mut broker = broker().await;
+    let (keys, old) = (
+        broker.path("keys"),
+        broker.path("keys-of-the-other-replica"),
+    );
+    broker.stop().await;
+    copy(&keys, &old);
+    let replace = ["keys", "replace", "ca", "--reason", "stolen"];
+    stintd(&broker, &replace).await.ok();
+    let new = broker.path("keys-of-this-one");
+    std::fs::rename(&keys, &new).unwrap();
+    copy(&old, &keys);
+
+    let size = number(&broker.database(), ENTRIES).await;
+    let refused = broker.restart().await.unwrap_err();
+    assert!(
+        matches!(&refused, StartError::Retired { usage, .. } if *usage == KeyUse::Ca),
+        "{refused}"
+    );
+    assert_eq!(number(&broker.database(), ENTRIES).await, size);
+    // The token key alone.
+    for file in std::fs::read_dir(&new).unwrap() {
+        let name = file.unwrap().file_name();
+        let text = name.to_str().unwrap();
+        if ["root.", "issuing-"].iter().any(|it| text.starts_with(it)) {
+            std::fs::copy(new.join(&name), keys.join(&name)).unwrap();
+        }
+    }
+    let refused = broker.restart().await.unwrap_err();
+    assert!(
+        matches!(&refused, StartError::Retired { usage, .. } if *usage == KeyUse::Jwt),
+        "{refused}"
+    );
+
+    std::fs::remove_dir_all(&keys).unwrap();
+    std::fs::rename(&new, &keys).unwrap();
+    broker.restart().await.unwrap();
+    drop(certified(&broker).await);
+    broker.finish().await;
+}
+
+#[tokio::test]
+async fn a_key_that_the_operator_brings_is_on_record_once() {
+    let mut broker = broker().await;
+    let before = named(&broker, "key_added").await;
+    broker.stop().await;
+    write_secret(&broker.path("rs256.key"), RSA);
+    broker.reconfigure(
+        "[ledger]\n",
+        "[jwt]\nrs256 = { file = \"rs256.key\" }\n[ledger]\n",
+    );
+    for _ in 0..2 {
+        broker.restart().await.unwrap();
+        assert!(named(&broker, "key_added").await.is_superset(&before));
+        assert_eq!(
+            broker.export().await.of("key_added").len(),
+            before.len() + 2
+        );
+        broker.stop().await;
+    }
+    broker.abandon().await;
+}
+
+const ENTRIES: &str = "SELECT size FROM ledger_head";
+const RSA: &[u8] = include_bytes!("../../ca/src/signer/software/rs256-test.pk8");

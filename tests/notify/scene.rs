@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use stint_tests::TestBroker;
-use stint_tests::broker::write_secret;
 use stint_tests::clock::eventually;
+use stint_tests::files::write_secret;
 use tempfile::TempDir;
 
 use crate::http::Receiver;

@@ -4,12 +4,13 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use serde_json::Value;
-use stint_tests::broker::write_secret;
+use stint_tests::TestBroker;
 use stint_tests::database::{Database, number};
+use stint_tests::files::{copy, write_secret};
 use stint_tests::postgres::{Cluster, GRANTS, OWNER, PASSWORD, SERVICE, Spot};
-use stint_tests::process::program;
+use stint_tests::process::{program, signal};
 
-use crate::common::{broker, grant, setup};
+use crate::common::{STAGING, broker, chain, grant, setup};
 
 async fn stintd(args: &[&str]) -> (Option<i32>, String, String) {
     let args: Vec<_> = args.iter().map(|arg| (*arg).to_owned()).collect();
@@ -317,6 +318,57 @@ async fn a_ca_is_not_replaced_while_a_replica_runs() {
     assert_eq!(code, Some(0), "{said}");
     a.restart().await.unwrap();
     grant(&a).await;
+    b.abandon().await;
+    a.abandon().await;
+}
+
+/// Whoever did not hear that it was to stop hears it from the ledger.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_that_slept_while_the_ca_was_replaced_grants_no_more() {
+    let spot = Cluster::shared().await.database().await;
+    let mut a = setup(&spot).real_time().start().await;
+    let keys = |broker: &TestBroker| broker.path("keys").display().to_string();
+    let (shared, mut b) = (keys(&a), a.beside("b", |config| config));
+    b.reconfigure(&shared, &keys(&b));
+    copy(&a.path("keys"), &b.path("keys"));
+    b.serve(None).await;
+    let granted = grant(&b).await;
+    a.stop().await;
+    signal(b.process().id(), "STOP");
+    let config = a.write_config();
+    let replace = [
+        "keys",
+        "replace",
+        "ca",
+        "--reason",
+        "a theft",
+        "-c",
+        text(&config),
+    ];
+    let (code, _, said) = stintd(&replace).await;
+    assert_eq!(code, Some(0), "{said}");
+
+    signal(b.process().id(), "CONT");
+    for _ in 0..3 {
+        let asking = b.ci("acme/web").ask("deploy", STAGING);
+        assert_eq!(asking.x509().await.status, 503);
+    }
+    let ready = b.operator("GET", "/readyz").await.text();
+    assert!(ready.contains("ledger_diverged"), "{ready}");
+    let why = stint_tests::process::said(&b.path(""));
+    assert!(
+        why.contains("retired a key that this replica signs with"),
+        "{why}"
+    );
+    b.stop().await;
+    let refused = chain(&b.restart().await.unwrap_err());
+    assert!(refused.contains("was retired by entry"), "{refused}");
+
+    a.restart().await.unwrap();
+    assert!(grant(&a).await > granted);
+    let grants = a.export().await.of("granted");
+    let of_b = grants.iter().filter(|entry| entry.header["node"] == "b");
+    assert_eq!(of_b.count(), 1);
     b.abandon().await;
     a.abandon().await;
 }

@@ -132,7 +132,7 @@ async fn a_new_secret_counts_at_once() {
     let setup = TestBroker::with().secret_file("token", b"first-token-of-the-siem");
     let broker = setup.tables(&table).start().await;
     proves_all(&broker, || receiver.text()).await;
-    stint_tests::broker::write_secret(&broker.path("token"), b"other-token-of-the-siem");
+    stint_tests::files::write_secret(&broker.path("token"), b"other-token-of-the-siem");
     grant(&broker).await;
     proves_all(&broker, || receiver.text()).await;
     let last = receiver.posts().pop().unwrap();

@@ -4,7 +4,8 @@ use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
 
 use stint_broker::config::Config;
-use stint_tests::broker::{URL, write_secret};
+use stint_tests::broker::URL;
+use stint_tests::files::write_secret;
 use stint_tests::issuer::Issuers;
 use tempfile::TempDir;
 

@@ -43,7 +43,7 @@ async fn init_makes_what_check_and_serve_take() {
 async fn a_sealed_key_opens_with_its_passphrase_alone() {
     let folder = tempfile::tempdir().unwrap();
     let (dir, passphrase) = (folder.path().join("w"), folder.path().join("passphrase"));
-    stint_tests::broker::write_secret(&passphrase, b"correct horse\n");
+    stint_tests::files::write_secret(&passphrase, b"correct horse\n");
     let made = stint_broker::witness::init::init(&dir, NAME, Some(&passphrase))
         .await
         .unwrap();
@@ -51,7 +51,7 @@ async fn a_sealed_key_opens_with_its_passphrase_alone() {
     assert!(key.starts_with("stint-key/v1 pbkdf2"), "{key}");
     let checked = stintd(&["--check"], &dir.join("witness.toml"));
     assert_eq!(text(&checked.stdout), format!("{}\n", made.vkey));
-    stint_tests::broker::write_secret(&passphrase, b"wrong\n");
+    stint_tests::files::write_secret(&passphrase, b"wrong\n");
     let refused = stintd(&["--check"], &dir.join("witness.toml"));
     assert_eq!(refused.status.code(), Some(2));
     assert!(text(&refused.stderr).contains("passphrase"), "{refused:?}");

@@ -40,6 +40,8 @@ pub struct Site {
     pub pseudonyms: Zeroizing<[u8; 32]>,
     /// This replica's name.
     pub node: String,
+    /// The keys that it signs credentials with; none where nothing is granted.
+    pub signing: Vec<(KeyUse, Digest)>,
     /// Where the newest head is remembered outside the store; `None` where nothing is kept.
     pub pin: Option<PathBuf>,
     /// How many outcomes may wait.
@@ -76,8 +78,8 @@ pub struct Opened {
     pub policy: Option<(Digest, u64)>,
     /// The newest key sets of issuers, newest first.
     pub sets: Vec<SetEntry>,
-    /// Whether this start began the log.
-    pub is_new: bool,
+    /// The keys that sign credentials, as the log counts on them.
+    pub signing: Vec<(KeyUse, Digest)>,
     /// Writes tiles, index and anchors; somebody must run it.
     pub deriver: Deriver,
     /// Reads everything again and again; somebody must run it.
@@ -149,6 +151,7 @@ pub(super) async fn open(
     };
     let frozen = standing.frozen(&store).await?;
     let sets = standing.sets(&store).await?;
+    let signing = standing.signing();
     let is_new = head.size() == 0;
     standing.arrived(head.size(), head.last_ts());
     let metrics = Arc::clone(&site.metrics);
@@ -165,7 +168,7 @@ pub(super) async fn open(
         pin,
         policy,
         sets,
-        is_new,
+        signing,
         deriver: Deriver::new(ledger.clone(), Arc::clone(&ticks), standing.into_binding()),
         scrubber: Scrubber::new(ledger.clone(), ticks, metrics),
         ledger,
@@ -382,7 +385,7 @@ fn assemble(
         store,
         db: Some(db),
         head,
-        node: Node::new(&site.node),
+        node: Node::new(&site.node, site.signing),
         sealing: Sealing {
             log_key: site.log_key,
             mac: site.mac,

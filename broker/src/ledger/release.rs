@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde_json::{Map, Value};
-use stint_audit::kind::{SignFailed, SignFault};
-use stint_audit::{Entry, Header, Receipt, What};
+use stint_audit::kind::{KeyRetired, KeyUse, SignFailed, SignFault};
+use stint_audit::{Digest, Entry, Header, Receipt, What};
 
 use super::committer::Committer;
 use super::draft::{note, salted};
@@ -27,6 +27,8 @@ use crate::store::{Db, Engine, Write, trail};
 #[derive(Debug)]
 pub(super) struct Node {
     pub(super) name: Arc<str>,
+    /// The keys that it signs credentials with.
+    signing: Vec<(KeyUse, Digest)>,
     /// As its row stands, or will with the next commit.
     row: NodeRow,
     beaten: Stopwatch,
@@ -37,15 +39,21 @@ pub(super) struct Node {
 }
 
 impl Node {
-    pub(super) fn new(name: &str) -> Self {
+    pub(super) fn new(name: &str, signing: Vec<(KeyUse, Digest)>) -> Self {
         let instance = EntryId::from_bytes(random::bytes()).to_string();
         Self {
             name: name.into(),
+            signing,
             row: nodes::begun(name, &instance, 0, 0),
             beaten: Stopwatch::start(),
             unheard: BTreeSet::new(),
             others: BTreeMap::new(),
         }
+    }
+
+    /// Whether it signs with the key that is no longer to count.
+    pub(super) fn signs_with(&self, retired: &KeyRetired) -> bool {
+        self.signing.contains(&(retired.usage, retired.key))
     }
 }
 

@@ -214,6 +214,19 @@ impl Standing {
         Ok(sets)
     }
 
+    /// The keys that sign credentials, as the log counts on them.
+    pub(super) fn signing(&self) -> Vec<(KeyUse, Digest)> {
+        let signs = |header: &Header| match &header.what {
+            What::KeyAdded(it) if matches!(it.usage, KeyUse::Ca | KeyUse::Jwt) => {
+                Some((it.usage, it.key))
+            }
+            _ => None,
+        };
+        self.of(|what| matches!(what, What::KeyAdded(_)))
+            .filter_map(signs)
+            .collect()
+    }
+
     /// The headers that bind, of some kinds.
     fn of(&self, wanted: impl Fn(&What) -> bool) -> impl Iterator<Item = &Header> {
         let bind = self

@@ -144,6 +144,7 @@ pub(crate) fn site(config: &Config, keys: EpochKeys) -> Site {
         mac: keys.mac,
         pseudonyms: keys.pseudonyms,
         node: config.ledger.node.clone(),
+        signing: Vec::new(),
         pin: (!config.ledger.pin.as_os_str().is_empty()).then(|| config.ledger.pin.clone()),
         reserve: config.store.disk_reserve.bytes(),
         queue: usize::try_from(config.limits.queue).unwrap_or(usize::MAX),

@@ -9,14 +9,15 @@ use crate::store::trail::{self, BatchRow};
 use crate::store::{self, Store};
 
 /// What the log says of one of them.
-pub(super) struct Known {
+pub(crate) struct Known {
     pub(super) seq: u64,
     pub(super) ts: u64,
-    pub(super) retired: Option<u64>,
+    /// The entry that retired it.
+    pub(crate) retired: Option<u64>,
 }
 
 /// The keys that the log names, by their use and the hash of the public key.
-pub(super) async fn known_keys(
+pub(crate) async fn known_keys(
     store: &Store,
 ) -> Result<HashMap<(KeyUse, Digest), Known>, store::Error> {
     let mut keys = HashMap::new();
