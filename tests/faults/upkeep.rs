@@ -406,6 +406,78 @@ async fn a_pruning_that_is_killed_goes_on() {
     broker.abandon().await;
 }
 
+/// On a server the rows go by its owner's hand, in units: before one is there, and when its answer is lost.
+#[tokio::test]
+async fn on_postgres_a_pruning_that_is_killed_goes_on() {
+    let spot = Cluster::shared().await.database().await;
+    let proxy = Proxy::to(spot.port).await;
+    let mut broker = setup(&spot, proxy.port()).start().await;
+    broker.fill().await;
+    broker.remember().await;
+    broker.stop().await;
+    write_secret(&broker.path("owner.password"), PASSWORD.as_bytes());
+    let password = broker.path("owner.password").display().to_string();
+    let saved = Saved::of(&broker);
+    broker.database().save("before").await;
+    let (archive, below) = (broker.path("archive.stint"), UNIT.to_string());
+    let (file, owner) = (
+        archive.display().to_string(),
+        spot.url_at(OWNER, proxy.port()),
+    );
+    let what = [
+        "ledger",
+        "prune",
+        "--offline",
+        "--below",
+        &below,
+        "--archive",
+        &file,
+    ];
+    let by = ["--store", &owner, "--store-password-file", &password];
+    let prune = [&what[..], &by].concat();
+    at_each(every(5), async |commit| {
+        saved.back(&broker);
+        broker.database().restore("before").await;
+        let fate = [After::Lost, After::Deaf][commit % 2];
+        proxy.after_others(commit, b"COMMIT\0", fate);
+        let killed = killed_there(&broker, &prune, &proxy).await;
+        let again = run(&broker, &prune, None).await;
+        assert!(again.ok, "{fate:?} at commit {commit}: {}", again.said);
+        assert!(!broker.path("archive.stint.partial").exists());
+        assert!(archive.exists());
+        killed
+    })
+    .await;
+    broker.restart().await.unwrap();
+    let sql = "SELECT count(*) FROM ledger_body WHERE seq < 65536";
+    let left = stint_tests::database::number(&broker.database(), sql).await;
+    assert!((1..=20).contains(&left), "{left}");
+    grant(&broker).await;
+    broker.abandon().await;
+}
+
+/// Runs `stintd ARGS` until the wire does what it was told, and kills it there. Whether it came to that.
+async fn killed_there(broker: &TestBroker, args: &[&str], proxy: &Proxy) -> bool {
+    let mut command = Command::new(program("stintd"));
+    command.args(args).arg("-c").arg(broker.write_config());
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    let mut child = command.spawn().unwrap();
+    let mut ended = None;
+    eventually("it ends, or COMMIT went by", async || {
+        ended = child.try_wait().unwrap();
+        ended.is_some() || proxy.triggered()
+    })
+    .await;
+    let met = proxy.triggered();
+    if ended.is_none() {
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    proxy.heal();
+    proxy.cut();
+    met
+}
+
 /// A move whose last COMMIT meets `fate` on its way, and that is killed before it can say so in the file.
 async fn move_cut(fate: After) {
     let mut broker = TestBroker::with().real_time().start().await;
@@ -429,14 +501,7 @@ async fn move_cut(fate: After) {
     assert!(made.ok, "{}", made.said);
     let migrate = ["migrate", "--to", &url, "--password-file", &password];
     proxy.after(b"COMMIT\0", fate);
-    let mut command = Command::new(program("stintd"));
-    command.args(migrate).arg("-c").arg(broker.write_config());
-    let mut child = command.stderr(Stdio::null()).spawn().unwrap();
-    eventually("COMMIT went by", async || proxy.triggered()).await;
-    child.kill().unwrap();
-    child.wait().unwrap();
-    proxy.heal();
-    proxy.cut();
+    assert!(killed_there(&broker, &migrate, &proxy).await);
     let served = starts_or_says(&mut broker, &["was cut off: run `stintd migrate --to`"]).await;
     assert!(!served, "a file that is marked is served");
     let again = run(&broker, &migrate, None).await;
@@ -477,14 +542,7 @@ async fn loss_cut(fate: After) {
     broker.database().restore("yesterday").await;
     let restore = [&["restore"], ACCEPT].concat();
     proxy.after(b"COMMIT\0", fate);
-    let mut command = Command::new(program("stintd"));
-    command.args(&restore).arg("-c").arg(broker.write_config());
-    let mut child = command.stderr(Stdio::null()).spawn().unwrap();
-    eventually("COMMIT went by", async || proxy.triggered()).await;
-    child.kill().unwrap();
-    child.wait().unwrap();
-    proxy.heal();
-    proxy.cut();
+    assert!(killed_there(&broker, &restore, &proxy).await);
     let again = run(&broker, &restore, None).await;
     assert!(again.ok, "{fate:?}: {}", again.said);
     broker.restart().await.unwrap();

@@ -41,8 +41,8 @@ struct State {
     life: u64,
 }
 
-/// What is done after which bytes, once.
-type Trigger = Arc<Mutex<Option<(&'static [u8], After)>>>;
+/// What is done after which bytes, once; and how often they go by before.
+type Trigger = Arc<Mutex<Option<(&'static [u8], usize, After)>>>;
 
 /// What its connections know.
 #[derive(Debug, Clone)]
@@ -149,7 +149,15 @@ impl Proxy {
     /// # Panics
     /// If a test panicked while it set one.
     pub fn after(&self, text: &'static [u8], fate: After) {
-        *self.trigger.lock().unwrap() = Some((text, fate));
+        self.after_others(0, text, fate);
+    }
+
+    /// The same when `before` others said it and got their answer.
+    ///
+    /// # Panics
+    /// If a test panicked while it set one.
+    pub fn after_others(&self, before: usize, text: &'static [u8], fate: After) {
+        *self.trigger.lock().unwrap() = Some((text, before, fate));
     }
 
     /// Whether what was waited for by [`Self::after`] was said.
@@ -241,11 +249,16 @@ impl Told {
     /// What becomes of the connection whose client said `bytes`; the first that meets the trigger takes it.
     fn meet(&self, bytes: &[u8]) -> Option<After> {
         let mut trigger = self.trigger.lock().unwrap();
-        let (text, after) = (*trigger)?;
-        let said = bytes.windows(text.len()).any(|part| part == text);
-        said.then(|| {
-            *trigger = None;
-            after
-        })
+        let (text, before, after) = trigger.as_mut()?;
+        if !bytes.windows(text.len()).any(|part| part == *text) {
+            return None;
+        }
+        if *before > 0 {
+            *before -= 1;
+            return None;
+        }
+        let after = *after;
+        *trigger = None;
+        Some(after)
     }
 }
