@@ -8,6 +8,7 @@ use stint_broker::store::{Engine, Location};
 use stint_tests::TestBroker;
 use stint_tests::clock::eventually;
 use stint_tests::database::{number, tamper};
+use stint_tests::files::copy;
 use stint_tests::filled::UNIT;
 use stint_tests::postgres::OWNER;
 
@@ -56,7 +57,8 @@ async fn starts(broker: &mut TestBroker) {
 /// A sink that cannot be reached.
 const STUCK: &str = "[sink.siem]\nkind = \"jsonl\"\nto = \"http://127.0.0.1:9/\"\n";
 
-/// Filled and with a sink that is behind, until that is taken out of the config; a freeze from before still binds.
+/// Filled and with a sink that is behind, until that is taken out of the config; a freeze from before still binds, and so
+/// does it that the first CA was replaced.
 async fn filled() -> (TestBroker, PathBuf) {
     let mut broker = TestBroker::with().real_time().tables(STUCK).start().await;
     let archive = broker.path("archive.stint");
@@ -67,6 +69,11 @@ async fn filled() -> (TestBroker, PathBuf) {
     for below in [0, 1_000, BELOW + 256] {
         refused(&broker, below, &archive, "no multiple of 65536").await;
     }
+    broker.stop().await;
+    copy(&broker.path("keys"), &broker.path("keys-from-before"));
+    stintd(&broker, &["keys", "replace", "ca", "--reason", "theft"])
+        .await
+        .ok();
     broker.fill().await;
     let behind = "the sink `siem` has sent the entries up to 0 alone";
     refused(&broker, BELOW, &archive, behind).await;
@@ -163,8 +170,22 @@ async fn what_was_pruned_is_in_the_archive_and_all_else_proves_as_before() {
     assert_eq!(thawed["changed"], true, "{thawed}");
     grant(&broker).await;
     keep(&broker, "later").await.extends(&before).await;
+    signs_no_more(&mut broker).await;
     begins_late(&mut broker).await;
     broker.abandon().await;
+}
+
+/// That a key was retired is known when the entry that added it is gone.
+async fn signs_no_more(broker: &mut TestBroker) {
+    broker.stop().await;
+    let (keys, new) = (broker.path("keys"), broker.path("keys-in-use"));
+    std::fs::rename(&keys, &new).unwrap();
+    copy(&broker.path("keys-from-before"), &keys);
+    let refused = broker.restart().await.unwrap_err().to_string();
+    assert!(refused.contains("was retired by entry"), "{refused}");
+    std::fs::remove_dir_all(&keys).unwrap();
+    std::fs::rename(&new, &keys).unwrap();
+    broker.restart().await.unwrap();
 }
 
 /// A sink that is new begins where the ledger does.

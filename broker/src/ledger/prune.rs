@@ -10,7 +10,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, json};
-use stint_audit::kind::{Admin, AdminOp, Recovery};
+use stint_audit::kind::{Admin, AdminOp, KeyUse, Recovery};
 use stint_audit::{Digest, Header, What};
 use thiserror::Error;
 use tokio::task::JoinError;
@@ -244,7 +244,8 @@ async fn may_go(ledger: &Ledger, store: &Store, wanted: &Wanted<'_>) -> Result<(
     }
 }
 
-/// The entries below that stay: what binds as of the cut, less what is over by now.
+/// The entries below that stay: what begins the log, what binds as of the cut, less what is over by now, and which keys were
+/// retired.
 async fn what_stays(
     ledger: &Ledger,
     store: &Store,
@@ -252,13 +253,17 @@ async fn what_stays(
     now: u64,
 ) -> Result<Vec<u64>, PruneError> {
     let mut stays = Binding::default();
-    let mut begins = Vec::new();
+    let mut kept = Vec::new();
     let mut look = |bytes: &[u8]| -> Result<(), PruneError> {
         let Ok(header) = Header::parse(bytes) else {
             return Ok(());
         };
         match &header.what {
-            What::Genesis(_) | What::Recovery(Recovery::Begin { .. }) => begins.push(header.seq),
+            What::Genesis(_) | What::Recovery(Recovery::Begin { .. }) => kept.push(header.seq),
+            // A folder of keys may be older than any entry that is left.
+            What::KeyRetired(it) if matches!(it.usage, KeyUse::Ca | KeyUse::Jwt) => {
+                kept.push(header.seq);
+            }
             What::Granted(granted) if granted.exp > now => {
                 return Err(PruneError::Behind(format!(
                     "entry {} is a grant that lives until {}",
@@ -291,15 +296,15 @@ async fn what_stays(
             return Err(TileError::Missing(next).into());
         }
     }
-    begins.extend(stays.at(now));
-    begins.sort_unstable();
-    begins.dedup();
-    match begins.len() > MOST_KEPT {
+    kept.extend(stays.at(now));
+    kept.sort_unstable();
+    kept.dedup();
+    match kept.len() > MOST_KEPT {
         true => Err(PruneError::Behind(format!(
             "{} entries below {below} still bind, more than can be named: try it later",
-            begins.len()
+            kept.len()
         ))),
-        false => Ok(begins),
+        false => Ok(kept),
     }
 }
 

@@ -10,7 +10,9 @@ use crate::store::{self, Store};
 
 /// What the log says of one of them.
 pub(crate) struct Known {
+    /// The entry that added it.
     pub(super) seq: u64,
+    /// Its time; that of the retirement, where the addition was pruned.
     pub(super) ts: u64,
     /// The entry that retired it.
     pub(crate) retired: Option<u64>,
@@ -42,10 +44,14 @@ pub(crate) async fn known_keys(
                     let retired = None;
                     keys.insert((usage, key), Known { seq, ts, retired });
                 }
-                What::KeyRetired(KeyRetired { usage, key, .. }) => {
-                    if let Some(key) = keys.get_mut(&(usage, key)) {
-                        key.retired = Some(seq);
-                    }
+                What::KeyRetired(KeyRetired { usage, key, of, .. }) => {
+                    let retired = None;
+                    let pruned = Known {
+                        seq: of,
+                        ts,
+                        retired,
+                    };
+                    keys.entry((usage, key)).or_insert(pruned).retired = Some(seq);
                 }
                 _ => {}
             }
