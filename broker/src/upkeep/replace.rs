@@ -4,6 +4,7 @@
 //! There is no overlap, that is the point: whoever verifies takes the new root, and from then on nothing counts that the
 //! old keys ever signed. It is on record before a file moves, and goes on where it was cut off.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -124,20 +125,22 @@ async fn record(
     reason: &str,
 ) -> Result<Vec<u64>, ReplaceError> {
     let known = known_keys(&hand.store).await?;
+    let said: HashSet<_> = known.keys().copied().collect();
+    let goes = |(usage, key): &(KeyUse, Digest)| {
+        matches!(usage, KeyUse::Ca | KeyUse::Jwt) && !stay.contains(&Some(*key))
+    };
     let mut old: Vec<_> = known
-        .iter()
-        .filter(|((usage, key), it)| {
-            matches!(usage, KeyUse::Ca | KeyUse::Jwt)
-                && it.retired.is_none()
-                && !stay.contains(&Some(*key))
-        })
-        .map(|((usage, key), it)| KeyRetired {
-            key: *key,
-            not_after: None,
-            of: it.seq,
-            usage: *usage,
-            vkey: None,
-            why: "urgent".to_owned(),
+        .into_iter()
+        .filter(|(key, _)| goes(key))
+        .flat_map(|((usage, key), it)| {
+            it.counting().into_iter().map(move |of| KeyRetired {
+                key,
+                not_after: None,
+                of,
+                usage,
+                vkey: None,
+                why: "urgent".to_owned(),
+            })
         })
         .collect();
     old.sort_unstable_by_key(|retired| retired.of);
@@ -146,7 +149,7 @@ async fn record(
         seqs.push(say(hand, retired, actor, reason).await?);
     }
     for (usage, key) in [(KeyUse::Ca, next.certificates), (KeyUse::Jwt, next.tokens)] {
-        if !known.contains_key(&(usage, key)) {
+        if !said.contains(&(usage, key)) {
             let added = KeyAdded {
                 key,
                 not_after: None,
