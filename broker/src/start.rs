@@ -132,7 +132,7 @@ pub enum StartError {
     /// The folder of keys is older than the ledger.
     #[error(
         "the {} key in [keys] dir was retired by entry {entry} of the ledger: bring the folder from where `stintd keys \
-         replace` ran", match usage { KeyUse::Ca => "CA's", _ => "token" }
+         replace` ran, or run it here if that is lost", match usage { KeyUse::Ca => "CA's", _ => "token" }
     )]
     Retired {
         /// What the key is for.

@@ -182,6 +182,19 @@ async fn another_ca_is_another_root() {
 
     // And once more: nothing is overwritten.
     broker.stop().await;
+    let seq = retired[0].header["seq"].to_string();
+    let erase = [
+        "ledger",
+        "erase",
+        "--offline",
+        "--basis",
+        "request",
+        "--seq",
+        &seq,
+    ];
+    stintd(&broker, &erase)
+        .await
+        .refused("says that a key was retired");
     let said = stintd(&broker, &replace).await.ok();
     assert!(said.contains("root-2.key.retired"), "{said}");
     broker.restart().await.unwrap();
@@ -191,7 +204,8 @@ async fn another_ca_is_another_root() {
         &broker.get("/v1/trust/bundle").await.text()
     ));
 
-    // A log that never named the old ones has nothing to take back; and the token key may be of another sort.
+    // A log that began since knows what was retired before, and takes back what it never named; and the token key may be
+    // of another sort.
     broker.stop().await;
     let epoch = ["ledger", "epoch", "--reason", "stolen too"];
     stintd(&broker, &epoch).await.ok();
@@ -203,8 +217,8 @@ async fn another_ca_is_another_root() {
         &last,
         &broker.get("/v1/trust/bundle").await.text()
     ));
-    assert!(named(&broker, "key_retired").await.is_empty());
-    assert_eq!(named(&broker, "key_added").await.len(), 2);
+    assert_eq!(named(&broker, "key_retired").await.len(), 4 + 2);
+    assert_eq!(named(&broker, "key_added").await.len(), 4 + 2 + 2);
     broker.abandon().await;
 }
 
@@ -248,7 +262,35 @@ async fn keys_that_the_ledger_retired_sign_no_more() {
     std::fs::rename(&new, &keys).unwrap();
     broker.restart().await.unwrap();
     drop(certified(&broker).await);
-    broker.finish().await;
+
+    // With the keys of a later epoch beside it, as somebody copied them.
+    broker.stop().await;
+    stintd(&broker, &["ledger", "epoch", "--reason", "stolen too"])
+        .await
+        .ok();
+    copy(&keys, &new);
+    for name in ["issuing-2.key", "issuing-2.pem", "jwt-2.key"] {
+        std::fs::remove_file(keys.join(name)).unwrap();
+    }
+    for name in [
+        "root.key",
+        "root.pem",
+        "issuing-1.key",
+        "issuing-1.pem",
+        "jwt-1.key",
+    ] {
+        std::fs::copy(old.join(name), keys.join(name)).unwrap();
+    }
+    let refused = broker.restart().await.unwrap_err().to_string();
+    assert!(
+        refused.contains("the CA's key in [keys] dir was retired"),
+        "{refused}"
+    );
+    // Its way out is the same command.
+    stintd(&broker, &replace).await.ok();
+    broker.restart().await.unwrap();
+    drop(certified(&broker).await);
+    broker.abandon().await;
 }
 
 #[tokio::test]

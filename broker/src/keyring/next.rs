@@ -9,6 +9,7 @@ use data_encoding::HEXLOWER;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use stint_audit::Digest;
+use stint_audit::kind::KeyUse;
 use stint_ca::signer::software::SoftwareSigner;
 use stint_ca::signer::{Algorithm, Signer as _};
 use stint_policy::Timestamp;
@@ -28,9 +29,19 @@ pub(crate) struct Signing {
     pub(crate) fingerprint: String,
 }
 
+impl Signing {
+    /// Both keys, by their use.
+    pub(crate) fn keys(&self) -> [(KeyUse, Digest); 2] {
+        [(KeyUse::Ca, self.certificates), (KeyUse::Jwt, self.tokens)]
+    }
+}
+
 impl Folder<'_> {
     /// What signs by this folder.
-    fn signing(&self) -> Result<Signing, KeyringError> {
+    ///
+    /// # Errors
+    /// [`KeyringError`] names the file.
+    pub(crate) fn signing(&self) -> Result<Signing, KeyringError> {
         let root = CertificateDer::from_pem_slice(self.text("root.pem")?.as_bytes());
         let root = root.map_err(|_source| KeyringError::Sort {
             path: self.dir.join("root.pem"),

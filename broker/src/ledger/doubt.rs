@@ -60,8 +60,7 @@ impl Committer {
         match patiently(self.catch_up(&mut db, Lock::None)).await {
             Some(Ok(())) => {}
             Some(Err(FollowFailure::Diverged(why))) => {
-                tracing::error!(%why, "the store is not the one this broker wrote");
-                self.say(State::Diverged(why));
+                self.strayed(why);
                 return false;
             }
             Some(Err(FollowFailure::Engine(source))) => {
@@ -76,6 +75,14 @@ impl Committer {
         self.db = Some(db);
         self.say(self.well());
         true
+    }
+
+    /// It is looked at again and again, and said once.
+    fn strayed(&self, why: String) {
+        if !matches!(*self.says.state.borrow(), State::Diverged(_)) {
+            tracing::error!(%why, "the ledger cannot be followed any further");
+        }
+        self.say(State::Diverged(why));
     }
 
     /// Follows what other replicas wrote, and finds the way back to a store that was lost.
@@ -94,10 +101,7 @@ impl Committer {
             Some(Ok(())) => self.db = Some(db),
             Some(Err(FollowFailure::Diverged(why))) => {
                 self.db = Some(db);
-                if !matches!(*self.says.state.borrow(), State::Diverged(_)) {
-                    tracing::error!(%why, "the store is not the one this broker wrote");
-                }
-                self.say(State::Diverged(why));
+                self.strayed(why);
             }
             Some(Err(FollowFailure::Engine(source))) => self.say(trouble(&source)),
             None => self.say(State::Unknown("the database does not answer".to_owned())),

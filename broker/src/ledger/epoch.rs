@@ -8,7 +8,9 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 use stint_audit::chain::HeadParts;
-use stint_audit::kind::{self, Genesis, KeyAdded, KeyUse, NextLog, PriorLog, Recovery, RequestEnd};
+use stint_audit::kind::{
+    self, Genesis, KeyAdded, KeyRetired, KeyUse, NextLog, PriorLog, Recovery, RequestEnd,
+};
 use stint_audit::{Checkpoint, Digest, Entry, Head, Header, LogKey, Pseudonyms, What};
 use thiserror::Error;
 use tokio::sync::{mpsc, watch};
@@ -254,7 +256,8 @@ impl Turn<'_> {
         Ok(())
     }
 
-    /// The first entries of the new log. What was frozen stays frozen, and who was disabled stays so.
+    /// The first entries of the new log. What was frozen stays frozen, who was disabled stays so, and a key that was retired
+    /// is told from one that was never heard of.
     async fn begin(
         &self,
         db: &mut Db,
@@ -302,6 +305,10 @@ impl Turn<'_> {
         let disabled = self.old.frozen.disabled.iter().take(PAGE);
         entries.extend(disabled.map(|(seq, id)| still_disabled((*seq, id), hand)));
         let frozen = entries.len() - before;
+        for (seq, retired) in self.old.retired.iter().take(PAGE / 4) {
+            let of = u64::try_from(entries.len()).unwrap_or(u64::MAX);
+            entries.extend(still_retired((*seq, retired), of, hand));
+        }
         let head = self
             .extend(db, &Head::empty(log, self.epoch), entries)
             .await?;
@@ -422,6 +429,22 @@ fn still_disabled((seq, id): (u64, &str), hand: Hand<'_>) -> Entry {
     entry.body.what.insert("caller".to_owned(), caller);
     entry.subj = Some(subject.pseudonym);
     entry
+}
+
+/// A retirement takes an addition back, so there are both; `of` is the number of the first.
+fn still_retired((seq, it): (u64, &KeyRetired), of: u64, hand: Hand<'_>) -> [Entry; 2] {
+    let added = KeyAdded {
+        key: it.key,
+        not_after: it.not_after,
+        usage: it.usage,
+        vkey: None,
+    };
+    let retired = KeyRetired { of, ..it.clone() };
+    let why = format!("retired by entry {seq}");
+    [
+        goes_on(added.into(), why.clone(), hand),
+        goes_on(retired.into(), why, hand),
+    ]
 }
 
 /// What an entry of the old log said, said again.

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use stint_audit::entry::FormError;
+use stint_audit::kind::{KeyRetired, KeyUse};
 use stint_audit::tree::{Frontier, leaf_hash};
 use stint_audit::{Body, Digest, Head, Header, What};
 use subtle::ConstantTimeEq as _;
@@ -30,6 +31,8 @@ pub(crate) struct Whole {
     pub roots: BTreeMap<u64, Digest>,
     /// What is frozen, and who is disabled.
     pub frozen: Frozen,
+    /// Keys that signed credentials and were retired, and by which entries.
+    pub retired: Vec<(u64, KeyRetired)>,
 }
 
 /// Why it is not.
@@ -102,6 +105,7 @@ struct Walk {
     missing: Vec<[u64; 2]>,
     erased: Vec<[u64; 2]>,
     frozen: Frozen,
+    retired: Vec<(u64, KeyRetired)>,
     /// Where it begins, and the cut that one of the entries must speak of.
     floor: u64,
     cut: Option<Cut>,
@@ -216,6 +220,12 @@ impl Walk {
     fn fold(&mut self, header: &Header, body: Option<&[u8]>) {
         match &header.what {
             What::Erased(erased) => self.erased.extend(&erased.ranges),
+            What::KeyAdded(it) => self
+                .retired
+                .retain(|(_, was)| (was.usage, was.key) != (it.usage, it.key)),
+            What::KeyRetired(it) if matches!(it.usage, KeyUse::Ca | KeyUse::Jwt) => {
+                self.retired.push((header.seq, it.clone()));
+            }
             what => {
                 let body = || body.and_then(|body| Body::parse(body).ok());
                 self.frozen.follow(header.seq, what, body);
@@ -252,6 +262,7 @@ impl Walk {
             erased: self.missing.iter().map(|[from, to]| to - from).sum(),
             roots: self.roots,
             frozen: self.frozen,
+            retired: self.retired,
         })
     }
 }

@@ -358,7 +358,8 @@ fn replaced(made: &Replaced) {
          root      {}\n\
          away      {}: destroy them, and every copy; a root key that you kept elsewhere too, and keep `root.key` there\n\
          next      put this folder in the place of the one on every replica, and start them; then, to everybody who\n          \
-         verifies: the new root (`GET /v1/trust/bundle`) instead of the old one, and to clients its fingerprint",
+         verifies: the new root (`GET /v1/trust/bundle`) instead of the old one, and to clients its fingerprint;\n          \
+         and back this folder up anew",
         root.unwrap_or("in place since a run before this one"),
         made.retired.join(" "),
     ));

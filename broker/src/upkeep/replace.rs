@@ -15,7 +15,7 @@ use thiserror::Error;
 
 use crate::clock::Clock;
 use crate::config::{Config, SecretError};
-use crate::keyring::{self, Folder, KeyringError, Signing};
+use crate::keyring::{Folder, KeyringError, Signing};
 use crate::ledger;
 use crate::start;
 use crate::store;
@@ -72,13 +72,6 @@ pub async fn replace(
         dir: &config.keys.dir,
         passphrase: passphrase.as_ref(),
     };
-    let brought = config
-        .jwt
-        .rs256
-        .as_ref()
-        .map(keyring::brought)
-        .transpose()?;
-    let brought = brought.map(|key| Digest::of(key.public_key_spki()));
     let hand = Hand::open(config, Arc::clone(&clock)).await?;
     if let Some(node) = running(&hand, &config.ledger.node).await? {
         hand.close().await;
@@ -92,8 +85,7 @@ pub async fn replace(
             retired: folder.retired()?,
         });
     };
-    let stay = [Some(next.certificates), Some(next.tokens), brought];
-    let recorded = record(&hand, (&next, &stay), actor, reason).await;
+    let recorded = record(&hand, (&folder, &next), actor, reason).await;
     hand.close().await;
     let entries = recorded?;
     folder.take_next()?;
@@ -117,49 +109,71 @@ async fn running(hand: &Hand, own: &str) -> Result<Option<String>, store::Error>
     Ok(second.iter().find(beats).map(|row| row.node.clone()))
 }
 
-/// Every key of this use that the log still counts on and that does not `stay` is retired; then the next ones are added.
+/// Every issuing CA that the log counts on is retired, with the token key of this folder; then the next ones are added. A key
+/// that an operator brings (`[jwt] rs256`) stays.
 async fn record(
     hand: &Hand,
-    (next, stay): (&Signing, &[Option<Digest>]),
+    (folder, next): (&Folder<'_>, &Signing),
     actor: &str,
     reason: &str,
 ) -> Result<Vec<u64>, ReplaceError> {
-    let known = known_keys(&hand.store).await?;
+    let mut seqs = Vec::new();
+    let mut known = known_keys(&hand.store).await?;
+    // They lie in their place until the next ones are on record.
+    let ours = match known.contains_key(&(KeyUse::Ca, next.certificates)) {
+        true => None,
+        false => Some(folder.signing()?),
+    };
+    // A log that began since has no word of them, and what it never counted on cannot be taken back.
+    for (usage, key) in ours.iter().flat_map(Signing::keys) {
+        if !known.contains_key(&(usage, key)) {
+            seqs.push(say(hand, added(usage, key), actor, reason).await?);
+        }
+    }
+    if !seqs.is_empty() {
+        known = known_keys(&hand.store).await?;
+    }
     let said: HashSet<_> = known.keys().copied().collect();
-    let goes = |(usage, key): &(KeyUse, Digest)| {
-        matches!(usage, KeyUse::Ca | KeyUse::Jwt) && !stay.contains(&Some(*key))
+    let goes = |(usage, key): &(KeyUse, Digest)| match usage {
+        KeyUse::Ca => *key != next.certificates,
+        KeyUse::Jwt => ours.as_ref().is_some_and(|ours| ours.tokens == *key),
+        _ => false,
     };
     let mut old: Vec<_> = known
         .into_iter()
         .filter(|(key, _)| goes(key))
-        .flat_map(|((usage, key), it)| {
-            it.counting().into_iter().map(move |of| KeyRetired {
-                key,
-                not_after: None,
-                of,
-                usage,
-                vkey: None,
-                why: "urgent".to_owned(),
-            })
-        })
+        .flat_map(|(key, it)| it.counting().into_iter().map(move |of| retired(key, of)))
         .collect();
     old.sort_unstable_by_key(|retired| retired.of);
-    let mut seqs = Vec::new();
     for retired in old {
         seqs.push(say(hand, retired, actor, reason).await?);
     }
-    for (usage, key) in [(KeyUse::Ca, next.certificates), (KeyUse::Jwt, next.tokens)] {
+    for (usage, key) in next.keys() {
         if !said.contains(&(usage, key)) {
-            let added = KeyAdded {
-                key,
-                not_after: None,
-                usage,
-                vkey: None,
-            };
-            seqs.push(say(hand, added, actor, reason).await?);
+            seqs.push(say(hand, added(usage, key), actor, reason).await?);
         }
     }
     Ok(seqs)
+}
+
+fn added(usage: KeyUse, key: Digest) -> KeyAdded {
+    KeyAdded {
+        key,
+        not_after: None,
+        usage,
+        vkey: None,
+    }
+}
+
+fn retired((usage, key): (KeyUse, Digest), of: u64) -> KeyRetired {
+    KeyRetired {
+        key,
+        not_after: None,
+        of,
+        usage,
+        vkey: None,
+        why: "urgent".to_owned(),
+    }
 }
 
 async fn say(

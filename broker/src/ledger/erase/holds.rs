@@ -46,7 +46,13 @@ impl Holds {
                 };
                 self.stands(seq, why);
             }
-            What::KeyRetired(retired) => self.undone(retired.of),
+            What::KeyRetired(retired) => {
+                self.undone(retired.of);
+                // An old folder of keys may come back at any time, and a prune keeps what says so.
+                if matches!(retired.usage, KeyUse::Ca | KeyUse::Jwt) {
+                    self.stands(seq, "says that a key was retired");
+                }
+            }
             What::Frozen(_) => self.stands(seq, "is a freeze that was not lifted"),
             What::Unfrozen(unfrozen) => self.undone(unfrozen.of),
             What::CallerDisabled(_) => self.stands(seq, "disables a caller"),
