@@ -189,6 +189,14 @@ pub struct Foreign {
     kind: String,
 }
 
+impl KeyUse {
+    /// Whether keys of this use sign credentials.
+    #[must_use]
+    pub const fn signs_credentials(self) -> bool {
+        matches!(self, Self::Ca | Self::Jwt)
+    }
+}
+
 impl What {
     /// The members that must be ids, each with its prefix.
     pub(crate) fn ids(&self) -> [Option<(&'static str, &str)>; 4] {

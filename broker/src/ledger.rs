@@ -21,6 +21,7 @@ mod folder;
 mod follow;
 mod index;
 pub(crate) mod keys;
+pub(crate) mod known;
 mod opening;
 pub(crate) mod pin;
 mod proofs;

@@ -30,6 +30,7 @@ use crate::http::listen::tls::TlsError;
 use crate::issue::{Broker, Deliveries, Terms};
 use crate::keyring::{self, Folder, Keyring, KeyringError};
 use crate::ledger::keys::{self as log_keys, EpochKeys, LogKeysError};
+use crate::ledger::known::known_keys;
 use crate::ledger::witnesses::{Watchers, WatchersError, Witnesses};
 use crate::ledger::{self, Committer, Deriver, Ledger, OpenError, Pin, Scrubber, Site};
 use crate::limits::CallerLimits;
@@ -44,7 +45,6 @@ use crate::store::{self, Store};
 use crate::task::Tasks;
 use crate::trust;
 use crate::upkeep::hand::{self, Found, HandError};
-use crate::upkeep::known::known_keys;
 
 /// A broker that was built, and the two loops that its ledger needs.
 #[derive(Debug)]

@@ -9,7 +9,6 @@
 //! Two promises hold for each. It is on record: an act is an entry, or the first entries of the log that it begins. And
 //! whoever is killed in the middle runs it again: there is no half of any of these that stays.
 
-pub(crate) mod known;
 pub(crate) mod read;
 
 pub mod backup;

@@ -26,6 +26,7 @@ use crate::common::{failing_disk, grant, rounds, settled, setup};
 use crate::steps::tell;
 
 const WHY: &str = "what is killed at each change of a file needs one";
+const PRUNE: &[&str] = &["ledger", "prune", "--offline", "--below"];
 const ACCEPT: &[&str] = &[
     "--accept-loss",
     "--operator",
@@ -377,15 +378,7 @@ async fn a_pruning_that_is_killed_goes_on() {
     let saved = Saved::of(&broker);
     let archive = broker.path("archive.stint");
     let below = UNIT.to_string();
-    let prune = [
-        "ledger",
-        "prune",
-        "--offline",
-        "--below",
-        &below,
-        "--archive",
-    ];
-    let prune = [&prune[..], &[archive.to_str().unwrap()]].concat();
+    let prune = [PRUNE, &[&below, "--archive", archive.to_str().unwrap()]].concat();
     at_each(ever_further(25), async |call| {
         saved.back(&broker);
         let first = run(&broker, &prune, Some(call)).await;
@@ -397,13 +390,18 @@ async fn a_pruning_that_is_killed_goes_on() {
     })
     .await;
     broker.restart().await.unwrap();
-    let sql = "SELECT count(*) FROM ledger_body WHERE seq < 65536";
-    let left = stint_tests::database::number(&broker.database(), sql).await;
-    assert!((1..=20).contains(&left), "{left}");
+    few_are_left(&broker).await;
     let pruned = broker.operator("GET", "/v1/ledger/bundle?from=65536").await;
     assert_eq!(pruned.status, 200, "{}", pruned.text());
     grant(&broker).await;
     broker.abandon().await;
+}
+
+/// What binds, of all that lay below the cut.
+async fn few_are_left(broker: &TestBroker) {
+    let sql = "SELECT count(*) FROM ledger_body WHERE seq < 65536";
+    let left = stint_tests::database::number(&broker.database(), sql).await;
+    assert!((1..=20).contains(&left), "{left}");
 }
 
 /// On a server the rows go by its owner's hand, in units: before one is there, and when its answer is lost.
@@ -424,17 +422,8 @@ async fn on_postgres_a_pruning_that_is_killed_goes_on() {
         archive.display().to_string(),
         spot.url_at(OWNER, proxy.port()),
     );
-    let what = [
-        "ledger",
-        "prune",
-        "--offline",
-        "--below",
-        &below,
-        "--archive",
-        &file,
-    ];
     let by = ["--store", &owner, "--store-password-file", &password];
-    let prune = [&what[..], &by].concat();
+    let prune = [PRUNE, &[&below, "--archive", &file], &by].concat();
     at_each(every(5), async |commit| {
         saved.back(&broker);
         broker.database().restore("before").await;
@@ -449,9 +438,7 @@ async fn on_postgres_a_pruning_that_is_killed_goes_on() {
     })
     .await;
     broker.restart().await.unwrap();
-    let sql = "SELECT count(*) FROM ledger_body WHERE seq < 65536";
-    let left = stint_tests::database::number(&broker.database(), sql).await;
-    assert!((1..=20).contains(&left), "{left}");
+    few_are_left(&broker).await;
     grant(&broker).await;
     broker.abandon().await;
 }

@@ -288,6 +288,12 @@ fn details(findings: &Value, check: &str) -> String {
         .collect()
 }
 
+async fn replace_ca(broker: &TestBroker) -> (Option<i32>, String, String) {
+    let config = broker.write_config();
+    let what = ["keys", "replace", "ca", "--reason", "a theft", "-c"];
+    stintd(&[&what[..], &[text(&config)]].concat()).await
+}
+
 /// A CA is not taken from under a replica that signs by it.
 #[tokio::test]
 async fn a_ca_is_not_replaced_while_a_replica_runs() {
@@ -295,17 +301,7 @@ async fn a_ca_is_not_replaced_while_a_replica_runs() {
     let mut a = setup(&spot).real_time().start().await;
     let mut b = a.replica("b").await.unwrap();
     a.stop().await;
-    let config = a.write_config();
-    let replace = [
-        "keys",
-        "replace",
-        "ca",
-        "--reason",
-        "a theft",
-        "-c",
-        text(&config),
-    ];
-    let (code, _, said) = stintd(&replace).await;
+    let (code, _, said) = replace_ca(&a).await;
     assert_eq!(code, Some(2), "{said}");
     assert!(
         said.contains("the broker `b` runs on this database"),
@@ -314,7 +310,7 @@ async fn a_ca_is_not_replaced_while_a_replica_runs() {
     assert!(!a.path("keys/next").exists() && !a.path("keys/next.begun").exists());
     grant(&b).await;
     b.stop().await;
-    let (code, _, said) = stintd(&replace).await;
+    let (code, _, said) = replace_ca(&a).await;
     assert_eq!(code, Some(0), "{said}");
     a.restart().await.unwrap();
     grant(&a).await;
@@ -335,17 +331,7 @@ async fn a_replica_that_slept_while_the_ca_was_replaced_grants_no_more() {
     let granted = grant(&b).await;
     a.stop().await;
     signal(b.process().id(), "STOP");
-    let config = a.write_config();
-    let replace = [
-        "keys",
-        "replace",
-        "ca",
-        "--reason",
-        "a theft",
-        "-c",
-        text(&config),
-    ];
-    let (code, _, said) = stintd(&replace).await;
+    let (code, _, said) = replace_ca(&a).await;
     assert_eq!(code, Some(0), "{said}");
 
     signal(b.process().id(), "CONT");

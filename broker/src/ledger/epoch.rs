@@ -305,13 +305,15 @@ impl Turn<'_> {
         let disabled = self.old.frozen.disabled.iter().take(PAGE);
         entries.extend(disabled.map(|(seq, id)| still_disabled((*seq, id), hand)));
         let frozen = entries.len() - before;
-        for (seq, retired) in self.old.retired.iter().take(PAGE / 4) {
-            let of = u64::try_from(entries.len()).unwrap_or(u64::MAX);
-            entries.extend(still_retired((*seq, retired), of, hand));
-        }
-        let head = self
+        let mut head = self
             .extend(db, &Head::empty(log, self.epoch), entries)
             .await?;
+        for page in self.old.retired.chunks(PAGE / 2) {
+            let places = (head.size()..).step_by(2);
+            let entries = page.iter().zip(places);
+            let entries = entries.flat_map(|((seq, it), of)| still_retired((*seq, it), of, hand));
+            head = self.extend(db, &head, entries.collect()).await?;
+        }
         Ok((head, frozen))
     }
 

@@ -115,7 +115,7 @@ impl Committer {
                 What::SignFailed(failed) if self.node.unheard.remove(&failed.of) => {
                     self.outstanding.released(failed.of);
                 }
-                // Whoever heard of no other key is as good as stopped (the operator was told to stop it first).
+                // It was to be stopped before its keys were replaced, and did not hear of it.
                 What::KeyRetired(retired) if self.node.signs_with(retired) => {
                     return Err(FollowFailure::Diverged(format!(
                         "entry {} retired a key that this replica signs with: bring it the [keys] dir from where \

@@ -10,7 +10,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, json};
-use stint_audit::kind::{Admin, AdminOp, KeyUse, Recovery};
+use stint_audit::kind::{Admin, AdminOp, Recovery};
 use stint_audit::{Digest, Header, What};
 use thiserror::Error;
 use tokio::task::JoinError;
@@ -261,7 +261,7 @@ async fn what_stays(
         match &header.what {
             What::Genesis(_) | What::Recovery(Recovery::Begin { .. }) => kept.push(header.seq),
             // A folder of keys may be older than any entry that is left.
-            What::KeyRetired(it) if matches!(it.usage, KeyUse::Ca | KeyUse::Jwt) => {
+            What::KeyRetired(it) if it.usage.signs_credentials() => {
                 kept.push(header.seq);
             }
             What::Granted(granted) if granted.exp > now => {

@@ -217,9 +217,7 @@ impl Standing {
     /// The keys that sign credentials, as the log counts on them.
     pub(super) fn signing(&self) -> Vec<(KeyUse, Digest)> {
         let signs = |header: &Header| match &header.what {
-            What::KeyAdded(it) if matches!(it.usage, KeyUse::Ca | KeyUse::Jwt) => {
-                Some((it.usage, it.key))
-            }
+            What::KeyAdded(it) if it.usage.signs_credentials() => Some((it.usage, it.key)),
             _ => None,
         };
         self.of(|what| matches!(what, What::KeyAdded(_)))

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use stint_audit::entry::FormError;
-use stint_audit::kind::{KeyRetired, KeyUse};
+use stint_audit::kind::KeyRetired;
 use stint_audit::tree::{Frontier, leaf_hash};
 use stint_audit::{Body, Digest, Head, Header, What};
 use subtle::ConstantTimeEq as _;
@@ -223,7 +223,7 @@ impl Walk {
             What::KeyAdded(it) => self
                 .retired
                 .retain(|(_, was)| (was.usage, was.key) != (it.usage, it.key)),
-            What::KeyRetired(it) if matches!(it.usage, KeyUse::Ca | KeyUse::Jwt) => {
+            What::KeyRetired(it) if it.usage.signs_credentials() => {
                 self.retired.push((header.seq, it.clone()));
             }
             what => {

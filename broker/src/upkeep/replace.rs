@@ -17,11 +17,11 @@ use crate::clock::Clock;
 use crate::config::{Config, SecretError};
 use crate::keyring::{Folder, KeyringError, Signing};
 use crate::ledger;
+use crate::ledger::known::known_keys;
 use crate::start;
 use crate::store;
 use crate::store::nodes::NodeRow;
 use crate::upkeep::hand::{self, Hand, HandError};
-use crate::upkeep::known::known_keys;
 
 /// What signs from the next start on.
 #[derive(Debug, Clone, PartialEq, Eq)]

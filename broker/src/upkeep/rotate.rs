@@ -18,10 +18,10 @@ use crate::config::{Config, SecretError};
 use crate::durable;
 use crate::keyring::{Folder, KeyringError};
 use crate::ledger::keys::{self, LogKeysError, SigningFile};
+use crate::ledger::known::known_keys;
 use crate::ledger::{self, TileError, epoch};
 use crate::store;
 use crate::upkeep::hand::{self, Hand, HandError};
-use crate::upkeep::known::known_keys;
 
 /// A key of the log.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -49,7 +49,7 @@ impl Holds {
             What::KeyRetired(retired) => {
                 self.undone(retired.of);
                 // An old folder of keys may come back at any time, and a prune keeps what says so.
-                if matches!(retired.usage, KeyUse::Ca | KeyUse::Jwt) {
+                if retired.usage.signs_credentials() {
                     self.stands(seq, "says that a key was retired");
                 }
             }

@@ -11,11 +11,11 @@ use crate::store::{self, Store};
 /// What the log says of one of them.
 pub(crate) struct Known {
     /// The entry that added it.
-    pub(super) seq: u64,
+    pub(crate) seq: u64,
     /// Entries before that did the same and count: two replicas that started at once.
-    pub(super) twins: Vec<u64>,
+    twins: Vec<u64>,
     /// Its time; that of the retirement, where the addition was pruned.
-    pub(super) ts: u64,
+    pub(crate) ts: u64,
     /// The entry that retired it.
     pub(crate) retired: Option<u64>,
 }
@@ -31,7 +31,7 @@ impl Known {
     }
 
     /// The entries that count on it.
-    pub(super) fn counting(self) -> Vec<u64> {
+    pub(crate) fn counting(self) -> Vec<u64> {
         let newest = self.retired.is_none().then_some(self.seq);
         self.twins.into_iter().chain(newest).collect()
     }
